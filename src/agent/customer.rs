@@ -1,0 +1,379 @@
+mod role;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use base::{Clock, CustomerLayout, Layout, Role, Slug, file};
+use stack::{Native, Observation, Readiness, RoleRecord, RoleState};
+use tokio::sync::mpsc;
+
+use self::role::Supervised;
+use self::status::KnownLicense;
+use crate::budget::Verdict;
+use crate::facts;
+use crate::supervisor::{Event, Order, Past, chain};
+
+/// One customer's roles, as they should be and as they are.
+pub(crate) struct Customer {
+    slug: Slug,
+    layout: CustomerLayout,
+    clock: Clock,
+    native: Option<Arc<Native>>,
+    seen: Option<Seen>,
+    problem: Option<String>,
+    is_wanted: bool,
+    /// Stopped one by one by a person; forgotten with the agent.
+    held: BTreeSet<Role>,
+    /// Being stopped just now, beside the supervisor's task.
+    stopping: BTreeSet<Role>,
+    roles: BTreeMap<Role, Supervised>,
+    license: Option<KnownLicense>,
+    documents: Option<u64>,
+    counted_at: Option<Instant>,
+}
+
+/// What tells that configuration or binary have changed, without reading them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    modified: Option<SystemTime>,
+    length: u64,
+    binary: PathBuf,
+}
+
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBE_EVERY_STARTING: Duration = Duration::from_millis(250);
+/// A later role does not wait longer than this for an earlier one.
+const TURN_PATIENCE: Duration = Duration::from_secs(20);
+/// Loading a model from a cold disk takes minutes at worst.
+const START_PATIENCE: Duration = Duration::from_secs(300);
+/// A role under full load may miss a probe; one that misses all of them for this long is stuck.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(60);
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+impl Customer {
+    pub(crate) fn new(layout: &Layout, slug: Slug, clock: Clock) -> Self {
+        Self {
+            layout: layout.customer(&slug),
+            slug,
+            clock,
+            native: None,
+            seen: None,
+            problem: None,
+            is_wanted: true,
+            held: BTreeSet::new(),
+            stopping: BTreeSet::new(),
+            roles: Role::ALL.iter().map(|role| (*role, Supervised::default())).collect(),
+            license: None,
+            documents: None,
+            counted_at: None,
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        !self.stopping.is_empty()
+    }
+
+    /// Returns whether something is under way that deserves a closer look.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let is_settled = |role: &Role, state: &RoleState| match state {
+            RoleState::Ready | RoleState::NeedsAPerson { .. } => true,
+            RoleState::Stopped => !self.is_wanted || self.held.contains(role),
+            _ => false,
+        };
+        self.native.is_some() && self.roles.iter().any(|(role, known)| !is_settled(role, &known.state))
+    }
+
+    /// Closes the difference between what should run and what runs, as far as that takes no waiting.
+    pub(crate) fn reconcile(&mut self, layout: &Layout, send: &mpsc::Sender<Event>, past: &mut Past) {
+        self.refresh(layout);
+        self.refresh_license();
+        self.is_wanted = !self.layout.stopped_mark().exists();
+        let Some(native) = self.native.clone() else { return };
+        let mut to_stop = BTreeSet::new();
+        for role in Role::ALL {
+            if self.stopping.contains(&role) {
+                continue;
+            }
+            let is_intended = self.is_wanted && !self.held.contains(&role);
+            match native.observe(role) {
+                Observation::Running(record) => {
+                    self.running(role, &record, past);
+                    if !is_intended {
+                        to_stop.insert(role);
+                    } else if !native.is_current(&record) {
+                        past.tell(
+                            self.clock.now(),
+                            &self.slug,
+                            role,
+                            "runs another version or configuration; it is started anew",
+                        );
+                        to_stop.insert(role);
+                    } else if self.is_stuck(role) {
+                        self.ended(role, "did not answer for too long", past);
+                        to_stop.insert(role);
+                    } else {
+                        self.probe(role, record.identity.pid, &native, send);
+                    }
+                }
+                Observation::Ended { how } if is_intended => self.ended(role, &how, past),
+                Observation::Ended { .. } | Observation::Absent if !is_intended => self.at(role).rest(),
+                Observation::Ended { .. } | Observation::Absent => self.start(role, &native, past),
+            }
+        }
+        self.stop(to_stop, send);
+        self.count(send);
+    }
+
+    /// Opens the configuration when it, or the binary, is another one than before.
+    fn refresh(&mut self, layout: &Layout) {
+        let path = self.layout.config();
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            (self.native, self.seen) = (None, None);
+            self.problem = Some("it is not installed, or not to its end".to_owned());
+            return;
+        };
+        let link = layout.binary();
+        let seen = Seen {
+            modified: metadata.modified().ok(),
+            length: metadata.len(),
+            binary: link.canonicalize().unwrap_or(link),
+        };
+        if self.seen.as_ref() == Some(&seen) {
+            return;
+        }
+        match Native::open(layout, &self.slug, self.clock) {
+            Ok(native) => {
+                if let Some(older) = &self.native {
+                    native.inherit(older);
+                }
+                (self.native, self.problem) = (Some(Arc::new(native)), None);
+            }
+            Err(error) => {
+                tracing::error!(customer = %self.slug, error = %chain(&error), "cannot read the configuration");
+                self.problem = Some(chain(&error));
+            }
+        }
+        // Also after an error: it is told once, and tried again when the file changes.
+        self.seen = Some(seen);
+    }
+
+    fn at(&mut self, role: Role) -> &mut Supervised {
+        self.roles.entry(role).or_default()
+    }
+
+    fn running(&mut self, role: Role, record: &RoleRecord, past: &mut Past) {
+        let (now, slug) = (self.clock.now(), self.slug.clone());
+        let known = self.at(role);
+        if known.record.as_ref() == Some(record) {
+            return;
+        }
+        if known.record.is_none() {
+            past.tell(now, &slug, role, format!("adopted (pid {})", record.identity.pid));
+        }
+        known.began(record.clone());
+    }
+
+    fn start(&mut self, role: Role, native: &Native, past: &mut Past) {
+        let now = self.clock.now();
+        match &self.at(role).state {
+            RoleState::NeedsAPerson { .. } => return,
+            RoleState::BackingOff { until } if now < *until => return,
+            _ => {}
+        }
+        let is_on_its_way = |earlier: &Role| {
+            self.roles
+                .get(earlier)
+                .is_some_and(|known| known.state == RoleState::Starting && known.since.elapsed() < TURN_PATIENCE)
+        };
+        if Role::ALL.iter().take_while(|earlier| **earlier != role).any(is_on_its_way) {
+            return;
+        }
+        // `/run` is emptied when the machine starts.
+        let made =
+            file::private_dir(&self.layout.run_dir()).map_err(|error| format!("cannot make its folder: {error}"));
+        match made.and_then(|()| native.start(role).map_err(|error| chain(&error))) {
+            Ok(record) => {
+                past.tell(now, &self.slug, role, format!("started (pid {})", record.identity.pid));
+                self.at(role).began(record);
+            }
+            Err(error) => self.ended(role, &error, past),
+        }
+    }
+
+    /// Takes note that a role is down although nobody asked for it.
+    fn ended(&mut self, role: Role, how: &str, past: &mut Past) {
+        let (now, slug) = (self.clock.now(), self.slug.clone());
+        let known = self.at(role);
+        known.record = None;
+        known.restarts += 1;
+        known.last_error = Some(how.to_owned());
+        match known.budget.ended(now) {
+            Verdict::RetryAt(until) => {
+                known.state = RoleState::BackingOff { until };
+                past.tell(now, &slug, role, format!("ended ({how}); it is started again"));
+            }
+            Verdict::GiveUp => {
+                known.state = RoleState::NeedsAPerson { reason: how.to_owned() };
+                past.tell(now, &slug, role, format!("ended too often ({how}); it stays down until `0711 start`"));
+            }
+        }
+    }
+
+    fn is_stuck(&self, role: Role) -> bool {
+        self.roles.get(&role).is_some_and(|known| match known.state {
+            RoleState::Starting => known.since.elapsed() > START_PATIENCE,
+            RoleState::Unhealthy { .. } => known.since.elapsed() > SILENCE_PATIENCE,
+            _ => false,
+        })
+    }
+
+    fn probe(&mut self, role: Role, pid: u32, native: &Arc<Native>, send: &mpsc::Sender<Event>) {
+        let slug = self.slug.clone();
+        let known = self.at(role);
+        let every = if known.state == RoleState::Ready { PROBE_EVERY } else { PROBE_EVERY_STARTING };
+        if known.is_probing || known.probed_at.is_some_and(|at| at.elapsed() < every) {
+            return;
+        }
+        known.is_probing = true;
+        known.probed_at = Some(Instant::now());
+        let (native, send) = (Arc::clone(native), send.clone());
+        tokio::spawn(async move {
+            let readiness = native.probe(role, PROBE_PATIENCE).await;
+            // The supervisor is gone when the agent ends.
+            let _ = send.send(Event::Probed { slug, role, pid, readiness }).await;
+        });
+    }
+
+    /// Takes a probe's answer. Returns whether the role's state is another one now.
+    pub(crate) fn probed(&mut self, role: Role, pid: u32, readiness: Readiness, past: &mut Past) -> bool {
+        let (now, slug) = (self.clock.now(), self.slug.clone());
+        let known = self.at(role);
+        known.is_probing = false;
+        if known.record.as_ref().is_none_or(|record| record.identity.pid != pid) {
+            return false;
+        }
+        let state = match readiness {
+            Readiness::Ready => RoleState::Ready,
+            Readiness::Starting => RoleState::Starting,
+            Readiness::Failing(reason) if known.was_ready => RoleState::Unhealthy { reason },
+            Readiness::Failing(_) => RoleState::Starting,
+        };
+        if state == RoleState::Ready {
+            known.was_ready = true;
+        }
+        let is_new = std::mem::discriminant(&state) != std::mem::discriminant(&known.state);
+        if is_new {
+            match &state {
+                RoleState::Ready => {
+                    past.tell(now, &slug, role, format!("ready after {} ms", known.since.elapsed().as_millis()))
+                }
+                RoleState::Unhealthy { reason } => {
+                    known.last_error = Some(reason.clone());
+                    past.tell(now, &slug, role, format!("does not answer ({reason})"));
+                }
+                _ => {}
+            }
+            known.since = Instant::now();
+        }
+        known.state = state;
+        is_new
+    }
+
+    /// Does what a person orders.
+    pub(crate) fn order(&mut self, order: Order, role: Option<Role>, send: &mpsc::Sender<Event>, past: &mut Past) {
+        let roles: BTreeSet<Role> = role.map_or_else(|| Role::ALL.into(), |role| [role].into());
+        let word = match order {
+            Order::Start => "start ordered",
+            Order::Stop => "stop ordered",
+            Order::Restart => "restart ordered",
+        };
+        for role in &roles {
+            past.tell(self.clock.now(), &self.slug, *role, word);
+        }
+        match (order, role) {
+            (Order::Stop, None) => {
+                if let Err(error) = install::mark_stopped(&self.layout, self.clock) {
+                    tracing::warn!(customer = %self.slug, %error, "cannot keep note of the stop; the next agent would start the roles");
+                }
+                self.held.extend(&roles);
+            }
+            (Order::Stop, Some(role)) => _ = self.held.insert(role),
+            (Order::Start | Order::Restart, _) => {
+                // Without the mark the roles are wanted; one that cannot be removed shows in the status.
+                let _ = std::fs::remove_file(self.layout.stopped_mark());
+                if role.is_none() {
+                    self.held.clear();
+                }
+                for role in &roles {
+                    self.held.remove(role);
+                    self.at(*role).forgive();
+                }
+            }
+        }
+        if order != Order::Start {
+            self.stop(roles, send);
+        }
+    }
+
+    /// Stops roles in reverse start order, beside the supervisor's task.
+    fn stop(&mut self, roles: BTreeSet<Role>, send: &mpsc::Sender<Event>) {
+        let roles: Vec<Role> = roles.into_iter().filter(|role| !self.stopping.contains(role)).collect();
+        let Some(native) = self.native.clone().filter(|_| !roles.is_empty()) else { return };
+        self.stopping.extend(&roles);
+        let (slug, send) = (self.slug.clone(), send.clone());
+        tokio::spawn(async move {
+            let mut outcomes = Vec::new();
+            for role in Role::ALL.into_iter().rev().filter(|role| roles.contains(role)) {
+                let stopped = native.stop(role, STOP_PATIENCE).await;
+                outcomes.push((role, stopped.map(drop).map_err(|error| chain(&error))));
+            }
+            let _ = send.send(Event::Stopped { slug, outcomes }).await;
+        });
+    }
+
+    pub(crate) fn stopped(&mut self, outcomes: Vec<(Role, Result<(), String>)>, past: &mut Past) {
+        for (role, outcome) in outcomes {
+            self.stopping.remove(&role);
+            match outcome {
+                Ok(()) => {
+                    past.tell(self.clock.now(), &self.slug, role, "stopped");
+                    if let Some(native) = &self.native {
+                        // The configuration may have changed meanwhile: then its successor has the child, and would
+                        // take this end for one nobody asked for.
+                        native.observe(role);
+                    }
+                    // One that was stopped for being stuck keeps saying so until it is started again.
+                    if !matches!(self.at(role).state, RoleState::BackingOff { .. } | RoleState::NeedsAPerson { .. }) {
+                        self.at(role).rest();
+                    }
+                }
+                Err(error) => {
+                    past.tell(self.clock.now(), &self.slug, role, format!("cannot be stopped ({error})"));
+                    self.at(role).last_error = Some(error);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, send: &mpsc::Sender<Event>) {
+        let is_ready = self.roles.get(&Role::Lake).is_some_and(|lake| lake.state == RoleState::Ready);
+        let is_due = self.counted_at.is_none_or(|at| at.elapsed() > COUNT_EVERY);
+        let Some(native) = self.native.as_ref().filter(|_| is_ready && is_due) else { return };
+        self.counted_at = Some(Instant::now());
+        let (slug, layout, config, send) =
+            (self.slug.clone(), self.layout.clone(), native.config().clone(), send.clone());
+        tokio::spawn(async move {
+            let documents = facts::documents(layout, config).await;
+            let _ = send.send(Event::Counted { slug, documents }).await;
+        });
+    }
+
+    pub(crate) fn counted(&mut self, documents: Option<u64>) {
+        self.documents = documents;
+    }
+}

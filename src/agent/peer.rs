@@ -1,0 +1,82 @@
+use std::io;
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::net::unix::SocketAddr;
+use tokio::net::{UnixListener, UnixStream};
+
+/// A listener that admits root and one user, by the credentials the kernel vouches for.
+///
+/// The socket's mode says the same; this holds where somebody changed it.
+pub(crate) struct Door {
+    listener: UnixListener,
+    owner: u32,
+}
+
+impl Door {
+    pub(crate) fn new(listener: UnixListener, owner: u32) -> Self {
+        Self { listener, owner }
+    }
+
+    fn admits(&self, stream: &UnixStream) -> bool {
+        match stream.peer_cred() {
+            Ok(peer) if is_admitted(peer.uid(), self.owner) => true,
+            Ok(peer) => {
+                tracing::warn!(peer.uid = peer.uid(), "turned away a user at the control socket");
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "turned away a connection without credentials");
+                false
+            }
+        }
+    }
+}
+
+fn is_admitted(uid: u32, owner: u32) -> bool {
+    uid == 0 || uid == owner
+}
+
+impl Listener for Door {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, address)) if self.admits(&stream) => return (stream, address),
+                Ok(_) => {}
+                Err(error) => {
+                    // Out of descriptors, most likely: a moment later there may be one.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_root_and_the_owner_come_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.sock");
+        let me = rustix::process::geteuid().as_raw();
+        for (owner, expect) in [(me, true), (me + 1, me == 0)] {
+            let mut door = Door::new(stack::bind_private(&path).unwrap(), owner);
+            let client = stack::connect(&path);
+            let accepted = tokio::time::timeout(Duration::from_millis(300), door.accept());
+            let (client, accepted) = tokio::join!(client, accepted);
+            client.unwrap();
+            assert_eq!(accepted.is_ok(), expect, "owner {owner}");
+        }
+        assert!(is_admitted(0, 1000) && is_admitted(1000, 1000) && !is_admitted(1001, 1000) && !is_admitted(1001, 0));
+    }
+}

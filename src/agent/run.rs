@@ -1,0 +1,86 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base::file::{self, Lock, LockError};
+use base::{Clock, Layout, Timestamp};
+use serde::Serialize;
+use stack::Identity;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::peer::Door;
+use crate::routes::router;
+use crate::supervisor::Supervisor;
+
+/// How long a predecessor may take to end.
+const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who the agent is; `install` reads the identity to end it.
+#[derive(Serialize)]
+struct AgentRecord<'a> {
+    format: u32,
+    identity: &'a Identity,
+    version: &'a str,
+    started: Timestamp,
+}
+
+/// Looks after the installation until `shutdown`; the roles then go on.
+///
+/// # Errors
+/// [`Error::AlreadyRuns`] when another agent does not end within ten seconds; [`Error::Write`], [`Error::Listen`].
+pub async fn run(layout: Layout, shutdown: CancellationToken) -> Result<(), Error> {
+    let clock = Clock::system();
+    let write = |path: &Path, source| Error::Write { path: path.to_owned(), source };
+    file::private_dir(&layout.run()).map_err(|source| write(&layout.run(), source))?;
+    let _lock = lock(&layout, &shutdown).await?;
+    let socket = layout.agent_socket();
+    let listener = stack::bind_private(&socket).map_err(|source| Error::Listen { path: socket.clone(), source })?;
+    let door = Door::new(listener, rustix::process::geteuid().as_raw());
+    let identity = Identity::of(std::process::id())
+        .ok_or_else(|| write(Path::new("/proc"), std::io::Error::other("this process is not in `/proc`")))?;
+    let record =
+        AgentRecord { format: 1, identity: &identity, version: env!("CARGO_PKG_VERSION"), started: clock.now() };
+    let path = layout.agent_record();
+    let bytes = serde_json::to_vec_pretty(&record).map_err(std::io::Error::other);
+    let written = bytes.and_then(|bytes| file::write_atomic(&path, &bytes, 0o600));
+    written.map_err(|source| write(&path, source))?;
+
+    tracing::info!(
+        agent.pid = identity.pid,
+        agent.version = env!("CARGO_PKG_VERSION"),
+        "the agent looks after the installation"
+    );
+    let (supervisor, events) = Supervisor::new(layout, identity, clock);
+    let stop = shutdown.clone();
+    let server = axum::serve(door, router(events)).with_graceful_shutdown(async move { stop.cancelled().await });
+    let server = tokio::spawn(async move { server.await });
+    supervisor.run(shutdown.clone()).await;
+    // A client that keeps its connection open must not keep the agent alive.
+    if tokio::time::timeout(Duration::from_secs(2), server).await.is_err() {
+        tracing::debug!("a connection was still open at the end");
+    }
+    // What stays behind is recognised as stale by the next agent; removing it is a courtesy to those who look.
+    let _ = std::fs::remove_file(&socket);
+    let _ = std::fs::remove_file(&path);
+    tracing::info!("the agent ends; its roles go on");
+    Ok(())
+}
+
+async fn lock(layout: &Layout, shutdown: &CancellationToken) -> Result<Lock, Error> {
+    let begun = Instant::now();
+    loop {
+        match Lock::try_acquire(&layout.agent_lock(), "agent run") {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held { holder, .. })
+                if begun.elapsed() > PREDECESSOR_PATIENCE || shutdown.is_cancelled() =>
+            {
+                return Err(Error::AlreadyRuns { holder });
+            }
+            Err(LockError::Held { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => return Err(Error::Lock(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

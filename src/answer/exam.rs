@@ -1,0 +1,129 @@
+//! The demo exam, taken at this room's face: real files, real embeddings, a real lake, and a language model that is down, so that what is examined is retrieval, the
+//! support decision and quoting. Through the binary, with the model, it is taken once more in `tests/it`.
+
+use std::path::{Path, PathBuf};
+
+use base::{Clock, Digest, Layout, Secret, Slug};
+use engine::{Chat, Embedder, Embedding, Kind, client::ChatClient};
+use lake::{Access, ChunkRow, Commit, DocumentRow, DocumentStatus, EmbedSpec, Lake};
+use serde::Deserialize;
+
+use crate::{Answer, Brain, Question, promoted};
+
+/// multilingual-e5-small, as in `bundles/models.yaml`.
+const EMBED_MODEL: &str = "sha256:1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f";
+
+#[derive(Deserialize)]
+struct Item {
+    id: String,
+    question: String,
+    documents: Vec<String>,
+    contains: Vec<String>,
+    answerable: bool,
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
+}
+
+fn items(name: &str) -> Vec<Item> {
+    let text = std::fs::read_to_string(fixture(name)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn files(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files(&path, out),
+            false => out.push(path),
+        }
+    }
+    out.sort();
+}
+
+/// Reads the demo share into a lake in `dir`.
+async fn brain(dir: &Path) -> Brain {
+    let digest: Digest = EMBED_MODEL.parse().unwrap();
+    let path = Layout::cached_model(&digest);
+    assert!(path.exists(), "{path:?} is missing: run `0711 models fetch`");
+    let embedder = Embedder::open(&path).unwrap();
+    let layout = Layout::rooted(dir).customer(&Slug::parse("exam").unwrap());
+    let spec = EmbedSpec { dimension: embedder.dimension(), model: digest };
+    let lake = Lake::open(&layout, spec).await.unwrap();
+    let share = fixture("share");
+    let mut found = Vec::new();
+    files(&share, &mut found);
+    let mut commit = Commit::default();
+    for file in found {
+        let path = file.strip_prefix(&share).unwrap().to_str().unwrap().to_owned();
+        let bytes = std::fs::read(&file).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let Ok(extract::Outcome::Text(document)) = extract::read(&bytes, &name, &extract::Limits::default()) else {
+            continue;
+        };
+        let id = lake::document_id("/share", &path);
+        let count = |text: &str| embedder.count_tokens(text);
+        let chunks = extract::chunk(&document, &extract::ChunkLimits::default(), &count);
+        let texts: Vec<String> = chunks.iter().map(|c| c.text.clone()).collect();
+        let vectors = embedder.embed(&texts, Kind::Passage).unwrap();
+        commit.upsert.push(DocumentRow {
+            id: id.clone(),
+            source: "/share".into(),
+            path,
+            name,
+            digest: None,
+            size_bytes: bytes.len() as u64,
+            modified_ms: 0,
+            format: document.format.clone(),
+            language: document.language.clone(),
+            title: document.title.clone(),
+            status: DocumentStatus::Searchable,
+            reason: None,
+            chunk_count: chunks.len() as u32,
+            ingested_ms: 0,
+            metadata: Default::default(),
+        });
+        for (chunk, vector) in chunks.into_iter().zip(vectors) {
+            commit.chunks.push(ChunkRow {
+                id: lake::chunk_id(&id, chunk.ordinal, &chunk.text),
+                document_id: id.clone(),
+                ordinal: chunk.ordinal,
+                text: chunk.text,
+                heading_path: chunk.heading_path,
+                place: chunk.place,
+                language: chunk.language,
+                token_count: chunk.token_count,
+                vector,
+            });
+        }
+    }
+    lake.commit(commit).await.unwrap();
+    // Nothing listens on port 1.
+    let chat = Chat::Remote(ChatClient::new("http://127.0.0.1:1", Secret::new("x")));
+    let versions = promoted(layout.loras());
+    Brain::new(Access::Local(lake), Embedding::Local(embedder), chat, versions, Clock::system())
+}
+
+fn cites(answer: &Answer, item: &Item) -> bool {
+    answer.citations.iter().any(|c| item.documents.contains(&c.document))
+}
+
+#[tokio::test]
+async fn the_demo_exam_is_passed_without_a_language_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let brain = brain(dir.path()).await;
+    let (mut cited, mut right, mut abstained) = (0, 0, 0);
+    for item in items("exam.jsonl") {
+        let answer = brain.answer(Question::new(&item.question, "exam")).await.unwrap();
+        assert!(answer.interaction_id.is_some());
+        assert!(answer.abstained || !answer.citations.is_empty());
+        let text = answer.text.to_lowercase();
+        cited += usize::from(item.answerable && cites(&answer, &item));
+        right += usize::from(item.answerable && item.contains.iter().all(|c| text.contains(&c.to_lowercase())));
+        abstained += usize::from(!item.answerable && answer.abstained);
+        println!("{} {:.2} {}", item.id, answer.support, answer.text);
+    }
+    println!("cited {cited}/16, right {right}/16, abstained {abstained}/4");
+    assert!(cited >= 14 && abstained >= 3);
+}

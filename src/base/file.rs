@@ -1,0 +1,208 @@
+//! Files that survive a crash, refuse to be tricked, and say who holds them.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+/// A file could not be read whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("cannot read `{path}`", path = .path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{path}` is a {kind}, not a regular file", path = .path.display())]
+    NotRegular { path: PathBuf, kind: &'static str },
+    #[error("`{path}` has {size_bytes} bytes, more than the {max_bytes} allowed here", path = .path.display())]
+    TooLarge { path: PathBuf, size_bytes: u64, max_bytes: u64 },
+}
+
+/// A lock could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("`{path}` is held by {holder}", path = .path.display())]
+    Held { path: PathBuf, holder: String },
+    #[error("cannot take the lock `{path}`", path = .path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Replaces `path` by `bytes`: after a crash it holds the old content or the new, never a mixture.
+///
+/// A temporary file beside it is written, synced and renamed, and the folder synced. `mode` is the file's mode.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|failed| failed.error)?;
+    sync_dir(dir)
+}
+
+/// Makes renames and new names in `dir` durable.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Opens a regular file for reading. A FIFO, socket, device or folder is refused without waiting on it.
+pub fn open_regular(path: &Path) -> Result<File, ReadError> {
+    let failed = |source| ReadError::Io { path: path.to_owned(), source };
+    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // NONBLOCK keeps the open of a FIFO without a writer from hanging; on a regular file it changes nothing.
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    Err(ReadError::NotRegular { path: path.to_owned(), kind: kind_name(kind) })
+}
+
+/// Names what a directory entry is, for messages.
+pub fn kind_name(kind: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    match kind {
+        kind if kind.is_dir() => "folder",
+        kind if kind.is_fifo() => "named pipe",
+        kind if kind.is_socket() => "socket",
+        kind if kind.is_symlink() => "symbolic link",
+        kind if kind.is_block_device() || kind.is_char_device() => "device",
+        _ => "special file",
+    }
+}
+
+/// Reads a whole regular file of at most `max_bytes`; a larger one is refused before it is read.
+pub fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
+    let failed = |source| ReadError::Io { path: path.to_owned(), source };
+    let too_large = |size_bytes| ReadError::TooLarge { path: path.to_owned(), size_bytes, max_bytes };
+    let file = open_regular(path)?;
+    let size_bytes = file.metadata().map_err(failed)?.len();
+    if size_bytes > max_bytes {
+        return Err(too_large(size_bytes));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or(0));
+    // One byte more than allowed shows a file that grew since it was measured.
+    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(too_large(bytes.len() as u64));
+    }
+    Ok(bytes)
+}
+
+/// Makes a folder, and its parents, that only its owner may enter. An existing one is narrowed to 0700.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+/// Appends one line and waits until it is on the disk.
+pub fn append_line_synced(file: &mut File, line: &str) -> io::Result<()> {
+    let mut whole = String::with_capacity(line.len() + 1);
+    whole.push_str(line);
+    whole.push('\n');
+    file.write_all(whole.as_bytes())?;
+    file.sync_data()
+}
+
+/// An exclusive lock between processes. It ends with the value, or with the process, however that dies.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock, or says who has it. `what` names the holder's work for the next one who asks.
+    pub fn try_acquire(path: &Path, what: &str) -> Result<Self, LockError> {
+        let failed = |source| LockError::Io { path: path.to_owned(), source };
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(failed)?;
+        }
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let mut file = options.open(path).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                // The holder's note is a courtesy: a lock without one is still a lock.
+                let _ = (&file).take(300).read_to_string(&mut holder);
+                let holder = match holder.trim() {
+                    "" => "another 0711 process".to_owned(),
+                    text => text.to_owned(),
+                };
+                return Err(LockError::Held { path: path.to_owned(), holder });
+            }
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        file.set_len(0).map_err(failed)?;
+        writeln!(file, "`0711 {what}` (pid {})", std::process::id()).map_err(failed)?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Returns the lock's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The note goes before the lock, so that nobody reads a holder that is gone. The file stays: removing it would let
+        // two processes lock two different files of the same name.
+        let _ = self.file.set_len(0);
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write_atomic(&path, b"old", 0o644).unwrap();
+        write_atomic(&path, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_pipe_a_folder_and_a_giant_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        assert!(matches!(read_bounded(&fifo, 10), Err(ReadError::NotRegular { kind: "named pipe", .. })));
+        assert!(matches!(read_bounded(dir.path(), 10), Err(ReadError::NotRegular { kind: "folder", .. })));
+        let giant = dir.path().join("giant");
+        File::create(&giant).unwrap().set_len(10 << 30).unwrap();
+        assert!(matches!(read_bounded(&giant, 10), Err(ReadError::TooLarge { max_bytes: 10, .. })));
+    }
+
+    #[test]
+    fn a_second_lock_learns_who_holds_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Lock::try_acquire(&path, "install").unwrap();
+        match Lock::try_acquire(&path, "train") {
+            Err(LockError::Held { holder, .. }) => {
+                assert!(holder.contains("install") && holder.contains("pid"), "{holder}")
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        Lock::try_acquire(&path, "train").unwrap();
+    }
+}

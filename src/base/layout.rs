@@ -1,0 +1,364 @@
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use crate::{Digest, Role, Slug};
+
+/// Every path of an installation. With a root folder all of them lie below it and no root rights are needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: Option<PathBuf>,
+}
+
+/// The paths of one customer: one owner, one unit of backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerLayout {
+    dir: PathBuf,
+    run: PathBuf,
+    etc: PathBuf,
+    slug: Slug,
+}
+
+impl Layout {
+    /// The machine's own installation: `/opt/0711`, `/etc/0711`, `/run/0711`, `/var/lib/0711`.
+    pub const fn system() -> Self {
+        Self { root: None }
+    }
+
+    /// An installation below one folder. A relative path is taken from the current folder.
+    pub fn rooted(root: impl AsRef<Path>) -> Self {
+        let root = root.as_ref();
+        let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        // `absolute` keeps `..`; a canonical path, where the folder exists, makes two spellings one installation.
+        Self { root: Some(absolute.canonicalize().unwrap_or(absolute)) }
+    }
+
+    /// Returns the root folder, if this is not the machine's own installation.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    fn place(&self, below_root: &str, system: &str) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(below_root),
+            None => PathBuf::from(system),
+        }
+    }
+
+    /// Configuration, license, trusted release keys.
+    pub fn etc(&self) -> PathBuf {
+        self.place("etc", "/etc/0711")
+    }
+
+    /// What lives only as long as the machine runs: sockets, locks, pid records.
+    pub fn run(&self) -> PathBuf {
+        self.place("run", "/run/0711")
+    }
+
+    /// The data.
+    pub fn var(&self) -> PathBuf {
+        self.place("var", "/var/lib/0711")
+    }
+
+    /// The installed versions of the binary.
+    pub fn bin_dir(&self) -> PathBuf {
+        self.place("bin", "/opt/0711/bin")
+    }
+
+    /// The binary that runs: a link to one of the installed versions.
+    pub fn binary(&self) -> PathBuf {
+        self.bin_dir().join("0711")
+    }
+
+    /// Where `version` of the binary with this digest is kept beside the others.
+    pub fn binary_version(&self, version: &str, digest: &Digest) -> PathBuf {
+        self.bin_dir().join("versions").join(format!("{version}-{}", digest.short())).join("0711")
+    }
+
+    /// Release roots an administrator added. License roots are never read from here.
+    pub fn trust_dir(&self) -> PathBuf {
+        self.etc().join("trust.d")
+    }
+
+    /// Which customer has which block of ports.
+    pub fn slots_file(&self) -> PathBuf {
+        self.etc().join("slots.json")
+    }
+
+    /// The agent's control socket.
+    pub fn agent_socket(&self) -> PathBuf {
+        self.run().join("agent.sock")
+    }
+
+    /// One agent runs per installation: its lock.
+    pub fn agent_lock(&self) -> PathBuf {
+        self.run().join("agent.lock")
+    }
+
+    /// The systemd unit that keeps the machine's own agent running. There is none below a root folder.
+    pub fn agent_unit(&self) -> Option<PathBuf> {
+        match &self.root {
+            Some(_) => None,
+            None => Some(PathBuf::from("/etc/systemd/system/0711-agent.service")),
+        }
+    }
+
+    /// Held while the table of slots is changed.
+    pub fn slots_lock(&self) -> PathBuf {
+        self.etc().join("slots.lock")
+    }
+
+    /// The agent's pid record.
+    pub fn agent_record(&self) -> PathBuf {
+        self.run().join("agent.json")
+    }
+
+    /// The agent's log files.
+    pub fn agent_log_dir(&self) -> PathBuf {
+        self.var().join("agent").join("logs")
+    }
+
+    /// The agent's log file; older parts stand beside it.
+    pub fn agent_log(&self) -> PathBuf {
+        self.agent_log_dir().join("agent.log")
+    }
+
+    /// Model files, by digest.
+    pub fn models(&self) -> PathBuf {
+        self.var().join("models")
+    }
+
+    /// One model file of the installation.
+    pub fn model(&self, digest: &Digest) -> PathBuf {
+        model_in(&self.models(), digest)
+    }
+
+    /// The folder where a role keeps its finished jobs.
+    pub fn jobs_dir(&self, slug: &Slug, role: Role) -> PathBuf {
+        self.customer(slug).jobs_dir(role)
+    }
+
+    /// The paths of one customer.
+    pub fn customer(&self, slug: &Slug) -> CustomerLayout {
+        CustomerLayout {
+            dir: self.var().join(slug.as_str()),
+            run: self.run().join(slug.as_str()),
+            etc: self.etc().join(slug.as_str()),
+            slug: slug.clone(),
+        }
+    }
+
+    /// The folder that holds one folder per customer.
+    pub fn customers_dir(&self) -> PathBuf {
+        self.var()
+    }
+
+    /// Where `0711 models fetch` keeps downloads for this user: `$XDG_CACHE_HOME/0711/models` or `~/.cache/0711/models`.
+    pub fn model_cache() -> PathBuf {
+        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
+        cache.unwrap_or_else(|| home().join(".cache")).join("0711").join("models")
+    }
+
+    /// One model file of this user's cache.
+    pub fn cached_model(digest: &Digest) -> PathBuf {
+        model_in(&Self::model_cache(), digest)
+    }
+}
+
+fn model_in(models: &Path, digest: &Digest) -> PathBuf {
+    models.join("sha256").join(digest.hex())
+}
+
+impl CustomerLayout {
+    /// The customer's slug.
+    pub fn slug(&self) -> &Slug {
+        &self.slug
+    }
+
+    /// The customer's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The installed license.
+    pub fn license(&self) -> PathBuf {
+        self.etc.join("license")
+    }
+
+    /// The folder of the installed license and configuration.
+    pub fn etc(&self) -> &Path {
+        &self.etc
+    }
+
+    /// The latest time ever seen, which governs expiry.
+    pub fn seen(&self) -> PathBuf {
+        self.dir.join("seen.json")
+    }
+
+    /// The answers the installation was made from; `0711 install --answers` repeats it.
+    pub fn answers(&self) -> PathBuf {
+        self.etc.join("answers.yaml")
+    }
+
+    /// What is to be.
+    pub fn plan(&self) -> PathBuf {
+        self.dir.join("plan.json")
+    }
+
+    /// What happened.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal.jsonl")
+    }
+
+    /// What is.
+    pub fn receipt(&self) -> PathBuf {
+        self.dir.join("receipt.json")
+    }
+
+    /// Held by the one process that executes a plan.
+    pub fn install_lock(&self) -> PathBuf {
+        self.dir.join("install.lock")
+    }
+
+    /// The tables.
+    pub fn lakehouse(&self) -> PathBuf {
+        self.dir.join("lakehouse")
+    }
+
+    /// The Delta tables, one folder each.
+    pub fn delta(&self) -> PathBuf {
+        self.lakehouse().join("delta")
+    }
+
+    /// The Lance datasets, one folder each.
+    pub fn lance(&self) -> PathBuf {
+        self.lakehouse().join("lance")
+    }
+
+    /// Held by the one process that writes the tables.
+    pub fn lake_lock(&self) -> PathBuf {
+        self.lakehouse().join("lake.lock")
+    }
+
+    /// The adapters, one folder per version, and `registry.json`.
+    pub fn loras(&self) -> PathBuf {
+        self.dir.join("loras")
+    }
+
+    /// Generated configuration and secrets.
+    pub fn deployment(&self) -> PathBuf {
+        self.dir.join("deployment")
+    }
+
+    /// The configuration every role reads.
+    pub fn config(&self) -> PathBuf {
+        self.deployment().join("config.yaml")
+    }
+
+    /// Secrets: folder 0700, files 0600.
+    pub fn secrets(&self) -> PathBuf {
+        self.deployment().join("secrets")
+    }
+
+    /// The token the roles show each other.
+    pub fn token(&self) -> PathBuf {
+        self.secrets().join("token")
+    }
+
+    /// The token programs show the gateway.
+    pub fn api_token(&self) -> PathBuf {
+        self.secrets().join("api-token")
+    }
+
+    /// The console password's argon2id hash.
+    pub fn password_hash(&self) -> PathBuf {
+        self.secrets().join("console-password.argon2id")
+    }
+
+    /// The generated console password until it was shown once.
+    pub fn first_password(&self) -> PathBuf {
+        self.secrets().join("console-password.first")
+    }
+
+    /// The console's own state.
+    pub fn console_state(&self) -> PathBuf {
+        self.dir.join("console")
+    }
+
+    /// The log files of the roles.
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// The log file of one role; older parts stand beside it with `.1`, `.2`, ….
+    pub fn log(&self, role: Role) -> PathBuf {
+        self.logs().join(format!("{role}.log"))
+    }
+
+    /// The ingestion's report and checkpoints.
+    pub fn ingest_state(&self) -> PathBuf {
+        self.dir.join("ingest")
+    }
+
+    /// The folder where a role keeps its finished jobs.
+    pub fn jobs_dir(&self, role: Role) -> PathBuf {
+        self.dir.join("jobs").join(role.name())
+    }
+
+    /// The trainer's datasets and checkpoints.
+    pub fn train_dir(&self) -> PathBuf {
+        self.dir.join("train")
+    }
+
+    /// The pid records of running roles, one file each.
+    pub fn run_dir(&self) -> PathBuf {
+        self.run.clone()
+    }
+
+    /// Says that the administrator stopped the roles: the agent then leaves them stopped until `start`, or until the
+    /// machine starts anew.
+    pub fn stopped_mark(&self) -> PathBuf {
+        self.run.join("stopped.json")
+    }
+
+    /// The pid record of one role.
+    pub fn role_record(&self, role: Role) -> PathBuf {
+        self.run.join(format!("{role}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_lies_below_the_root() {
+        let layout = Layout::rooted("/tmp/x");
+        let customer = layout.customer(&Slug::parse("eaton").unwrap());
+        for path in [
+            layout.etc(),
+            layout.run(),
+            layout.var(),
+            layout.binary(),
+            layout.models(),
+            layout.agent_socket(),
+            customer.license(),
+            customer.delta(),
+            customer.token(),
+            customer.role_record(Role::Lake),
+        ] {
+            assert!(path.starts_with("/tmp/x"), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn two_customers_share_no_path() {
+        let layout = Layout::system();
+        let [a, b] = ["a", "b"].map(|slug| layout.customer(&Slug::parse(slug).unwrap()));
+        assert_ne!(a.dir(), b.dir());
+        assert_ne!(a.run_dir(), b.run_dir());
+        assert_ne!(a.license(), b.license());
+    }
+}

@@ -1,0 +1,29 @@
+//! The words every room shares: digests, slugs, places, roles, times, secrets, paths, atomic files and long-running jobs.
+//!
+//! Invariants:
+//! - only this room builds paths ([`Layout`]); nobody else joins a file name to a product folder;
+//! - a [`Secret`] has no `Display` and its `Debug` shows nothing;
+//! - a file written through [`file::write_atomic`] is whole or absent after a crash, never half there.
+//!
+//! It reads no environment but the two variables that say where a user's cache is ([`Layout::model_cache`]).
+
+pub mod config;
+mod digest;
+mod explain;
+pub mod file;
+pub mod job;
+mod layout;
+mod place;
+mod role;
+mod secret;
+mod slug;
+mod time;
+
+pub use digest::{Digest, DigestParseError};
+pub use explain::{Exit, Explain, Remedy};
+pub use layout::{CustomerLayout, Layout};
+pub use place::Place;
+pub use role::{API_OFFSET, Role, UnknownRole};
+pub use secret::{Secret, SecretError};
+pub use slug::{Slug, SlugError};
+pub use time::{Clock, TimeParseError, Timestamp};

@@ -1,0 +1,400 @@
+//! What can be typed. Every verb has an example in its help.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use base::{Role, Slug};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// 0711 gives a company its own AI: it reads your folders, trains on them here, and answers with citations.
+///
+/// Nothing leaves this machine. Everything lies below one folder with `--root DIR`; without it, in /etc/0711, /var/lib/0711,
+/// /run/0711 and /opt/0711.
+#[derive(Debug, Parser)]
+#[command(name = "0711", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 110)]
+#[command(after_help = "Examples:
+  0711 install --demo                      a first brain from the demo folder, below ./demo
+  0711 ask \"Welche Klemme ist für 10 mm²?\"  an answer with citations
+  0711 status                              what runs, and how it is
+  0711 help exit-codes                     what the exit codes mean")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Keep everything below this folder; no root rights are needed then
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    pub root: Option<PathBuf>,
+    /// Which customer's installation, where there are several
+    #[arg(long, global = true, value_name = "SLUG", help_heading = "Everywhere")]
+    pub slug: Option<Slug>,
+    /// Print JSON for scripts
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+    /// Say more (twice: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Everywhere")]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Install: license, plan, models, services, first reading, first training
+    #[command(after_help = "Examples:
+  0711 install                             asks in a wizard
+  0711 install --demo                      the demo, below ./demo, without questions
+  0711 install --answers answers.yaml --yes
+  0711 install --customer \"Müller GmbH\" --folder /srv/daten --license ENTERPRISE-EATON-2025 --yes
+
+The same command again goes on where an interrupted one stopped.")]
+    Install(InstallArgs),
+    /// Show what `install` would do, without doing it
+    #[command(after_help = "Examples:
+  0711 plan --demo
+  0711 plan --answers answers.yaml --json")]
+    Plan(AnswerArgs),
+    /// Show what runs and how it is
+    #[command(after_help = "Examples:
+  0711 status --root ./demo
+  0711 status --json | jq .roles")]
+    Status,
+    /// Show the log of a service or of the agent
+    #[command(after_help = "Examples:
+  0711 logs                                the agent's last lines
+  0711 logs llm -n 100 --follow")]
+    Logs(LogsArgs),
+    /// Start the agent and the services, or one service
+    Start(RoleArg),
+    /// Stop the services and the agent, or one service; data stays
+    Stop(RoleArg),
+    /// Restart the services, or one service
+    Restart(RoleArg),
+    /// Remove the installation; data stays unless --purge
+    #[command(after_help = "Examples:
+  0711 uninstall --root ./demo             removes the services, keeps tables, adapters and license
+  0711 uninstall --root ./demo --purge     removes what was learned too, after a question")]
+    Uninstall(UninstallArgs),
+    /// Read folders into the lake
+    #[command(after_help = "Examples:
+  0711 ingest /srv/daten --root ./brain    reads what is new or changed, drops what was deleted
+  0711 ingest --report --root ./brain      what could not be read, and why")]
+    Ingest(IngestArgs),
+    /// Print the text of one file as Markdown
+    #[command(after_help = "Examples:
+  0711 extract Datenblatt.pdf
+  0711 extract Preisliste.xlsx --json      with pages, sheets and rows")]
+    Extract(ExtractArgs),
+    /// Find passages: vectors and words together
+    #[command(after_help = "Examples:
+  0711 search \"Bemessungsstrom WDU 2.5\" -k 5
+  0711 search --queries fragen.jsonl -k 100 --run out.tsv")]
+    Search(SearchArgs),
+    /// Ask a question; the answer names its sources
+    #[command(after_help = "Examples:
+  0711 ask \"Wann läuft das VDE-Zertifikat der Klemme ab?\"
+  0711 ask --json \"What is the rated current?\"")]
+    Ask(AskArgs),
+    /// Train a LoRA adapter on what was read; it is served only if it is better
+    #[command(after_help = "Examples:
+  0711 train --minutes 10 --root ./brain
+  0711 versions list --root ./brain")]
+    Train(TrainArgs),
+    /// List adapters, promote one, or go back
+    Versions(VersionsArgs),
+    /// Make, check and show licenses
+    License(LicenseArgs),
+    /// List, fetch and verify the models
+    Models(ModelsArgs),
+    /// Print shell completions
+    #[command(after_help = "Example:
+  0711 completions bash > /etc/bash_completion.d/0711")]
+    Completions(CompletionsArgs),
+    /// Explain a verb, or the exit codes
+    Help(HelpArgs),
+    /// Run one service in the foreground (the agent does this)
+    #[command(hide = true)]
+    Serve(ServeArgs),
+    /// The resident agent
+    #[command(hide = true)]
+    Agent(AgentArgs),
+    /// A child process that parses one file at a time
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// Where the answers come from: a file, flags, or both (flags win).
+#[derive(Debug, Clone, Default, Args)]
+pub struct AnswerArgs {
+    /// The demo: demo license, demo folder, below ./demo unless --root says otherwise
+    #[arg(long)]
+    pub demo: bool,
+    /// Take the answers from this file
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    /// License: an id, or a file
+    #[arg(long, value_name = "ID|FILE")]
+    pub license: Option<String>,
+    /// The customer's name
+    #[arg(long, value_name = "NAME")]
+    pub customer: Option<String>,
+    /// A folder to read; may be given several times
+    #[arg(long = "folder", value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+    /// Address the console and the API listen on
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// A further host name under which the console may be called
+    #[arg(long = "console-host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// Minutes a training run may take
+    #[arg(long, value_name = "N")]
+    pub training_minutes: Option<u32>,
+    /// First port of this customer's block of 100
+    #[arg(long, value_name = "PORT")]
+    pub port_base: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    #[command(flatten)]
+    pub answers: AnswerArgs,
+    /// Ask nothing; what is missing is an error
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Wait when another install runs, instead of saying who
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// embed, llm, lake, ingest, trainer, console; without one, the agent
+    pub role: Option<Role>,
+    /// How many lines
+    #[arg(short = 'n', long, default_value_t = 50)]
+    pub lines: usize,
+    /// Go on as lines are written
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RoleArg {
+    /// embed, llm, lake, ingest, trainer or console; without one, all
+    pub role: Option<Role>,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Remove tables, adapters, answers and license too
+    #[arg(long)]
+    pub purge: bool,
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Folders to read; without any, those of the installation
+    pub folders: Vec<PathBuf>,
+    /// Print what the last run could not read, and why
+    #[arg(long)]
+    pub report: bool,
+    /// Try unchanged files that failed before once more
+    #[arg(long)]
+    pub retry: bool,
+    /// Believe a folder that is suddenly empty, and forget its documents
+    #[arg(long)]
+    pub prune: bool,
+    /// License: an id, or a file (default: the installed one, else the demo license)
+    #[arg(long, value_name = "ID|FILE")]
+    pub license: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    /// What to look for
+    #[arg(required_unless_present = "queries")]
+    pub query: Option<String>,
+    /// How many results
+    #[arg(short, default_value_t = 10)]
+    pub k: usize,
+    /// Which lists count
+    #[arg(long, value_enum, default_value_t = SearchMode::Hybrid)]
+    pub mode: SearchMode,
+    /// Many queries: lines of {"id","text"}
+    #[arg(long, value_name = "FILE.jsonl", requires = "run", conflicts_with = "query")]
+    pub queries: Option<PathBuf>,
+    /// Where the results of --queries go: query_id, document, rank, score, separated by tabs
+    #[arg(long, value_name = "OUT.tsv", requires = "queries")]
+    pub run: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SearchMode {
+    /// Vectors and words, fused
+    Hybrid,
+    /// Vectors only
+    Vector,
+    /// Words only
+    Lexical,
+}
+
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    pub question: String,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Minutes the run may take
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub minutes: u32,
+    /// Seed of the run: the same seed and data give the same adapter
+    #[arg(long, default_value_t = 711)]
+    pub seed: u64,
+    /// License: an id, or a file (default: the installed one, else the demo license)
+    #[arg(long, value_name = "ID|FILE")]
+    pub license: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct VersionsArgs {
+    #[command(subcommand)]
+    pub verb: VersionsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VersionsVerb {
+    /// List the adapters with their scores; the promoted one is marked
+    List,
+    /// Serve this adapter
+    Promote { name: String },
+    /// Serve the one promoted before, or the base model
+    Rollback,
+}
+
+#[derive(Debug, Args)]
+pub struct LicenseArgs {
+    #[command(subcommand)]
+    pub verb: LicenseVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LicenseVerb {
+    /// Make a signing key; prints the public entry for licenses/trust
+    #[command(after_help = "Example:
+  0711 license keygen --out vendor.key --name vendor-2026")]
+    Keygen {
+        /// The new private key's file (0600)
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The key's name
+        #[arg(long)]
+        name: String,
+        /// The highest edition it may sign: demo, standard or enterprise
+        #[arg(long, default_value = "enterprise")]
+        edition: String,
+        /// The most documents a license signed by it may allow
+        #[arg(long, default_value_t = 10_000_000)]
+        max_documents: u64,
+    },
+    /// Sign a license request
+    #[command(after_help = "Example:
+  0711 license issue --key vendor.key --request eaton.yaml --out ENTERPRISE-EATON-2026.license")]
+    Issue {
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// YAML with the license's fields
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Show what a license says and allows, after checking it
+    Show {
+        /// An id or a file; without one, the installed license
+        license: Option<String>,
+    },
+    /// Check a license; the exit code is 3 when it is refused
+    Verify {
+        /// An id or a file; without one, the installed license
+        license: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    pub verb: ModelsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsVerb {
+    /// List the catalogue and what is here
+    List,
+    /// Fetch the models of the default profile, or the named ones
+    #[command(after_help = "Examples:
+  0711 models fetch
+  0711 models fetch smollm2-135m-instruct --from /media/stick/models")]
+    Fetch {
+        names: Vec<String>,
+        /// A folder with model files, looked at first
+        #[arg(long, value_name = "DIR")]
+        from: Vec<PathBuf>,
+    },
+    /// Check the digests of the models that are here
+    Verify { names: Vec<String> },
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct HelpArgs {
+    /// A verb, or exit-codes
+    pub topic: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    pub role: Role,
+    /// Which customer's role
+    #[arg(long, value_name = "SLUG")]
+    pub customer: Slug,
+}
+
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    #[command(subcommand)]
+    pub verb: AgentVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AgentVerb {
+    /// Run the agent in the foreground
+    Run,
+}
+
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    #[command(subcommand)]
+    pub verb: WorkerVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WorkerVerb {
+    /// Parse files sent over standard input
+    Extract,
+}

@@ -1,0 +1,110 @@
+//! What a command works with: the services where they run, the libraries otherwise.
+
+use std::{path::PathBuf, time::Duration};
+
+use base::{CustomerLayout, Exit, Role, config::ServiceConfig};
+use engine::{
+    Chat, ChatModel, ChatOptions, EmbedTokenizer, Embedder, Embedding,
+    client::{ChatClient, EmbedClient},
+};
+
+use crate::{
+    context::{Context, read_config, read_token},
+    failure::{Failure, Outcome},
+};
+
+/// A service that runs answers this at once; one that does not costs no more than this.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Room for the passages of a question and its answer.
+const CONTEXT_TOKENS: u32 = 2048;
+
+/// One customer's folder, and its services if there are any.
+pub struct Parts {
+    pub customer: CustomerLayout,
+    pub config: Option<ServiceConfig>,
+    models: Models,
+}
+
+/// The model files of the customer.
+pub struct Models {
+    pub chat: base::config::ModelRef,
+    pub embed: base::config::ModelRef,
+}
+
+impl Parts {
+    /// Finds out what is here; opens nothing.
+    pub fn find(context: &Context) -> Outcome<Self> {
+        let customer = context.customer()?;
+        let config = read_config(&customer)?;
+        let models = match &config {
+            Some(config) => Models { chat: config.chat_model.clone(), embed: config.embed_model.clone() },
+            None => crate::verb::models::default_models(context)?,
+        };
+        Ok(Self { customer, config, models })
+    }
+
+    /// Returns the models.
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// Returns whether a service runs and is ready.
+    pub async fn is_ready(&self, role: Role) -> bool {
+        matches!(self.remote(role).await, Ok(Some(_)))
+    }
+
+    /// Returns the service's address and token, if it runs and is ready.
+    async fn remote(&self, role: Role) -> Outcome<Option<(String, base::Secret)>> {
+        let Some(config) = &self.config else { return Ok(None) };
+        let url = config.url(role);
+        let client = reqwest::Client::builder().timeout(HEALTH_TIMEOUT).no_proxy().build();
+        let Ok(client) = client else { return Ok(None) };
+        match client.get(format!("{url}/health")).send().await {
+            Ok(answer) if answer.status().is_success() => Ok(Some((url, read_token(&self.customer)?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens the lake: the service's API where it runs, the tables otherwise.
+    pub async fn lake(&self) -> Outcome<lake::Access> {
+        let spec = lake::EmbedSpec { dimension: lake::EMBEDDING_DIMENSION, model: self.models.embed.digest };
+        let remote = self.remote(Role::Lake).await?;
+        Ok(lake::Access::open(&self.customer, spec, remote.as_ref().map(|(url, token)| (url.as_str(), token.clone())))
+            .await?)
+    }
+
+    /// Opens the embedding model: the service where it runs, the model file otherwise.
+    pub async fn embedding(&self) -> Outcome<Embedding> {
+        let path = present(&self.models.embed)?;
+        match self.remote(Role::Embed).await? {
+            Some((url, token)) => Ok(Embedding::Remote(EmbedClient::new(url, token), EmbedTokenizer::open(&path)?)),
+            None => Ok(Embedding::Local(Embedder::open(&path)?)),
+        }
+    }
+
+    /// Opens the chat model with the promoted adapter: the service where it runs, the model file otherwise.
+    pub async fn chat(&self) -> Outcome<Chat> {
+        if let Some((url, token)) = self.remote(Role::Llm).await? {
+            return Ok(Chat::Remote(ChatClient::new(url, token)));
+        }
+        let threads = std::thread::available_parallelism().map_or(2, |count| u32::try_from(count.get()).unwrap_or(2));
+        let options = ChatOptions { context_tokens: CONTEXT_TOKENS, threads };
+        let model = ChatModel::open(&present(&self.models.chat)?, options)?;
+        let version = (answer::promoted(self.customer.loras()))();
+        if version != answer::BASE
+            && let Some(dir) = train::Registry::open(&self.customer.loras())?.dir(&version)
+        {
+            model.load_adapter(&version, &dir).await?;
+        }
+        Ok(Chat::Local(model))
+    }
+}
+
+/// Returns the path of a model file, or says how to get it.
+pub fn present(model: &base::config::ModelRef) -> Outcome<PathBuf> {
+    if model.path.is_file() {
+        return Ok(model.path.clone());
+    }
+    let failure = Failure::new(Exit::Model, format!("the model `{}` is not here", model.name));
+    Err(failure.remedy(format!("run `0711 models fetch {}`", model.name)))
+}

@@ -1,0 +1,140 @@
+use std::{ffi::OsString, io, process::ExitCode};
+
+use base::Exit;
+use clap::Parser;
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::{
+    args::{AgentVerb, Cli, Verb, WorkerVerb},
+    context::Context,
+    failure::{Failure, Outcome},
+    printer::Printer,
+    verb,
+};
+
+/// Deep recursion in the query planner, and in unoptimised builds of it, needs more than the default of 2 MiB.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Parses the command line, runs the verb, prints a failure, and returns the exit code.
+pub fn main() -> ExitCode {
+    // The parsing worker starts before anything else is set up: it shall hold nothing it does not need.
+    if is_worker() {
+        extract::worker::main();
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // Nothing can be done about a terminal that is gone.
+            let _ = error.print();
+            return ExitCode::from(exit.code());
+        }
+    };
+    let printer = Printer::new(cli.global.json);
+    match check_cpu().and_then(|()| run(cli, printer)) {
+        Ok(()) => ExitCode::from(Exit::Ok.code()),
+        Err(failure) => {
+            printer.failure(&failure);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn is_worker() -> bool {
+    let mut words = std::env::args_os().skip(1);
+    let expected: [OsString; 2] = ["worker".into(), "extract".into()];
+    expected.iter().all(|word| words.next().as_ref() == Some(word)) && words.next().is_none()
+}
+
+fn check_cpu() -> Outcome {
+    let missing = host::missing_v3();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "this processor lacks {}, which 0711 needs (x86-64-v3: Intel Haswell, AMD Excavator or newer)",
+        missing.join(", ")
+    );
+    Err(Failure::new(Exit::Preflight, text))
+}
+
+fn run(cli: Cli, printer: Printer) -> Outcome {
+    // Two providers are compiled in by our dependencies; rustls wants to be told which one counts.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let context = Context::new(&cli.global, printer);
+    match cli.verb {
+        Verb::Serve(args) => return verb::serve::run(&context, &args),
+        Verb::Agent(args) => match args.verb {
+            AgentVerb::Run => return verb::agent::run(&context),
+        },
+        Verb::Worker(args) => match args.verb {
+            WorkerVerb::Extract => extract::worker::main(),
+        },
+        Verb::Completions(args) => return verb::help::completions(&args),
+        Verb::Help(args) => return verb::help::run(&context, &args),
+        _ => {}
+    }
+    log_to_stderr(cli.global.verbose);
+    let runtime = runtime()?;
+    let interrupt = CancellationToken::new();
+    let outcome = runtime.block_on(async {
+        watch_signals(interrupt.clone());
+        match cli.verb {
+            Verb::Install(args) => verb::install::run(&context, &args, interrupt).await,
+            Verb::Plan(args) => verb::plan::run(&context, &args).await,
+            Verb::Status => verb::status::run(&context).await,
+            Verb::Logs(args) => verb::logs::run(&context, &args, interrupt).await,
+            Verb::Start(args) => verb::control::start(&context, &args).await,
+            Verb::Stop(args) => verb::control::stop(&context, &args).await,
+            Verb::Restart(args) => verb::control::restart(&context, &args).await,
+            Verb::Uninstall(args) => verb::uninstall::run(&context, &args).await,
+            Verb::Ingest(args) => verb::ingest::run(&context, &args, interrupt).await,
+            Verb::Extract(args) => verb::extract::run(&context, &args).await,
+            Verb::Search(args) => verb::search::run(&context, &args).await,
+            Verb::Ask(args) => verb::ask::run(&context, &args).await,
+            Verb::Train(args) => verb::train::run(&context, &args, interrupt).await,
+            Verb::Versions(args) => verb::versions::run(&context, &args).await,
+            Verb::License(args) => verb::license::run(&context, &args),
+            Verb::Models(args) => verb::models::run(&context, &args).await,
+            Verb::Serve(_) | Verb::Agent(_) | Verb::Worker(_) | Verb::Completions(_) | Verb::Help(_) => Ok(()),
+        }
+    });
+    // Blocking work that outlives its verb (a parser, a model) must not hold the prompt back.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Makes the runtime of a verb or a role.
+pub fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    let runtime = Builder::new_multi_thread().worker_threads(4).thread_stack_size(STACK_BYTES).enable_all().build();
+    runtime.map_err(|error| Failure::from_error("cannot start the runtime", &error))
+}
+
+/// Cancels `interrupt` on Ctrl-C or SIGTERM. A second signal ends the program at once.
+pub fn watch_signals(interrupt: CancellationToken) {
+    tokio::spawn(async move {
+        let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+        loop {
+            tokio::select! {
+                // Both arms only take a signal off a queue: nothing is lost when the other one wins.
+                pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
+                _ = term.recv() => {}
+            }
+            if interrupt.is_cancelled() {
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+            interrupt.cancel();
+        }
+    });
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "info",
+        _ => "debug",
+    };
+    fmt().with_env_filter(EnvFilter::new(level)).with_writer(io::stderr).with_target(verbose > 1).init();
+}

@@ -1,0 +1,24 @@
+use stack::RotatingWriter;
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::Context,
+    failure::{During, Outcome},
+    start::watch_signals,
+    verb::serve::log_to,
+};
+
+/// Runs the resident agent in the foreground. SIGTERM ends it and leaves the services running.
+pub fn run(context: &Context) -> Outcome {
+    let log = context.layout.agent_log();
+    let writer = RotatingWriter::open(&log).during(format!("cannot open the log `{}`", log.display()))?;
+    log_to(writer);
+    // One thread is enough for waking up now and then; it keeps the resident part of the agent small.
+    let runtime = Builder::new_current_thread().enable_all().build().during("cannot start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        watch_signals(shutdown.clone());
+        Ok(::agent::run(context.layout.clone(), shutdown).await?)
+    })
+}

@@ -1,0 +1,106 @@
+use std::sync::Mutex;
+
+use ::ingest::{Event, Job, Options, Report, read_report};
+use base::{Clock, Exit, Role, job};
+use extract::worker::Pool;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::IngestArgs,
+    context::{Context, entitlement, own_binary, read_token},
+    failure::{During, Failure, Outcome},
+    local::Parts,
+    progress::Progress,
+};
+
+/// Reads folders into the lake, or shows what the last run could not read.
+pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationToken) -> Outcome {
+    let parts = Parts::find(context)?;
+    if args.report {
+        return show(context, &read_report(&parts.customer.ingest_state())?);
+    }
+    let report = match (args.folders.is_empty(), &parts.config) {
+        (true, Some(config)) if parts.is_ready(Role::Ingest).await => {
+            let mut progress = Progress::start(context.printer, "reading");
+            let params = json!({"retry": args.retry, "prune": args.prune});
+            let token = read_token(&parts.customer)?;
+            let result = crate::job::run(config.port(Role::Ingest), &token, params, &mut progress, interrupt).await;
+            progress.abandon();
+            result?;
+            read_report(&parts.customer.ingest_state())?
+        }
+        _ => here(context, args, &parts, interrupt).await?,
+    };
+    show(context, &report)?;
+    match report.exit() {
+        Exit::Ok => Ok(()),
+        Exit::Limit => {
+            let text = format!("{} documents were left out: the license allows no more", report.over_limit);
+            Err(Failure::new(Exit::Limit, text).remedy("ask the vendor for a larger license, or name fewer folders"))
+        }
+        exit => Err(Failure::new(exit, "stopped; what was read is kept").remedy("the same command goes on from there")),
+    }
+}
+
+/// Reads in this process, with workers for the files.
+async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: CancellationToken) -> Outcome<Report> {
+    let mut folders = Vec::new();
+    for folder in &args.folders {
+        let act = || format!("cannot read the folder `{}`", folder.display());
+        folders.push(folder.canonicalize().during(act())?);
+    }
+    if folders.is_empty() {
+        folders.extend(parts.config.iter().flat_map(|config| config.folders.clone()));
+    }
+    if folders.is_empty() {
+        return Err(Failure::new(Exit::Usage, "no folder to read is named").remedy("run `0711 ingest DIR --root ROOT`"));
+    }
+    let allowed = entitlement(&context.layout, &parts.customer, args.license.as_deref())?;
+    let readers = std::thread::available_parallelism().map_or(2, usize::from);
+    let limits = ::ingest::limits();
+    let job = Job {
+        folders,
+        lake: parts.lake().await?,
+        embedding: parts.embedding().await?,
+        readers,
+        max_file_bytes: limits.max_file_bytes,
+        pool: Pool::new(own_binary()?, readers, limits),
+        max_documents: allowed.max_documents(),
+        state_dir: parts.customer.ingest_state(),
+        options: Options { retry: args.retry, prune: args.prune },
+        clock: Clock::system(),
+    };
+    let progress = Mutex::new(Progress::start(context.printer, "reading"));
+    let printer = context.printer;
+    let show = |event: Event| {
+        let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            Event::Walking { files } => progress.update(&job::Progress {
+                done: files,
+                unit: "files found".to_owned(),
+                ..job::Progress::default()
+            }),
+            Event::Progress(at) => progress.update(&job::Progress {
+                done: at.files_done,
+                total: at.files_total,
+                unit: "files".to_owned(),
+                note: format!("{} passages", at.chunks),
+                eta_seconds: at.eta_seconds,
+            }),
+            Event::Note { text } if !printer.json => printer.note(format!("note: {text}")),
+            _ => {}
+        }
+    };
+    let report = ::ingest::run(job, &show, interrupt).await;
+    progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).abandon();
+    Ok(report?)
+}
+
+fn show(context: &Context, report: &Report) -> Outcome {
+    if context.printer.json {
+        return context.printer.value(report);
+    }
+    context.printer.line(report.render().trim_end());
+    Ok(())
+}

@@ -1,0 +1,220 @@
+use std::{cell::RefCell, sync::Mutex, time::Instant};
+
+use ::install::{Event, Installer, take_first_password};
+use answer::Question;
+use base::{Clock, CustomerLayout, Exit};
+use plan::{Receipt, StepId, bytes_for_people, journal::Evidence};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::InstallArgs,
+    context::{Context, own_binary},
+    failure::{Failure, Outcome},
+    local::Parts,
+    printer::duration,
+    progress::Progress,
+    verb::{
+        ask,
+        models::CachedModels,
+        plan::{gather, layout, prepare},
+    },
+    wizard,
+};
+
+/// What the demo asks itself at the end, of documents everybody has.
+const DEMO_QUESTION: &str = "Welchen Bemessungsstrom hat die Durchgangsklemme KX 4?";
+
+/// Installs: answers, plan, execution, and a summary with a first answer.
+pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationToken) -> Outcome {
+    let started = Instant::now();
+    let printer = context.printer;
+    let layout = layout(context, &args.answers);
+    let may_ask = !args.yes && !printer.json;
+    let Some((answers, asked)) = gather(context, &layout, &args.answers, may_ask)? else {
+        printer.note("stopped; nothing was changed");
+        return Ok(());
+    };
+    let prepared = prepare(&layout, answers, asked)?;
+    let plan = &prepared.proposal.plan;
+    if !printer.json {
+        let need = bytes_for_people(prepared.proposal.forecast.disk_needed_bytes);
+        printer.note(format!(
+            "0711 for {}: {} steps, {need} of disk; `0711 plan` shows all",
+            plan.customer_name(),
+            plan.steps().len()
+        ));
+        for note in &prepared.proposal.notes {
+            printer.note(format!("note: {note}"));
+        }
+    }
+    let may_start = args.yes || args.answers.demo || prepared.asked || printer.json;
+    if !may_start && !wizard::confirm("Install this?")? {
+        printer.note("stopped; nothing was changed");
+        return Ok(());
+    }
+    let shown = Mutex::new(Shown::new(context));
+    let installer = Installer {
+        layout: &prepared.layout,
+        plan,
+        license: prepared.license.bytes(),
+        binary: &own_binary()?,
+        models: &CachedModels,
+        waits: args.wait,
+        clock: Clock::system(),
+    };
+    let events = |event: Event| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(&event);
+    let outcome = installer.run(&events, &interrupt).await;
+    shown.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).close();
+    let outcome = outcome?;
+    let customer = prepared.layout.customer(plan.slug());
+    let here = context.with_layout(prepared.layout.clone());
+    let ends = Ends { receipt: &outcome.receipt, evidence: &outcome.evidence, seconds: started.elapsed().as_secs() };
+    ends.show(&here, &customer, args.answers.demo).await
+}
+
+/// The reader of the event stream: one line per step with progress and ETA.
+struct Shown<'a> {
+    context: &'a Context,
+    current: RefCell<Option<(String, Progress)>>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self { context, current: RefCell::new(None) }
+    }
+
+    fn show(&self, event: &Event) {
+        let printer = self.context.printer;
+        if printer.json {
+            if let Ok(value) = serde_json::to_string(event) {
+                printer.line(value);
+            }
+            return;
+        }
+        match event {
+            Event::Waiting { holder } => printer.note(format!("waiting for {holder}")),
+            Event::Opened { is_resumed: true, .. } => printer.note("going on where the last run stopped"),
+            Event::StepStarted { number, total, title, .. } => {
+                let label = format!("{number:>2}/{total} {title}");
+                self.current.replace(Some((label.clone(), Progress::start(printer, label))));
+            }
+            Event::StepProgress { progress, .. } => {
+                if let Some((_, current)) = self.current.borrow_mut().as_mut() {
+                    current.update(progress);
+                }
+            }
+            Event::StepFinished { was_done, .. } => {
+                if let Some((_, current)) = self.current.take() {
+                    current.finish(if *was_done { "already so" } else { "" });
+                }
+            }
+            Event::StepFailed { .. } => self.close(),
+            Event::Opened { .. } | Event::Closed { .. } => {}
+        }
+    }
+
+    fn close(&self) {
+        if let Some((_, current)) = self.current.take() {
+            current.abandon();
+        }
+    }
+}
+
+/// What the last screen is made from.
+struct Ends<'a> {
+    receipt: &'a Receipt,
+    evidence: &'a [(StepId, Evidence)],
+    seconds: u64,
+}
+
+impl Ends<'_> {
+    fn of(&self, step: StepId) -> Option<&Evidence> {
+        self.evidence.iter().find(|(id, _)| *id == step).map(|(_, evidence)| evidence)
+    }
+
+    async fn show(&self, context: &Context, customer: &CustomerLayout, demo: bool) -> Outcome {
+        let parts = Parts::find(context)?;
+        let Some(config) = &parts.config else {
+            return Err(Failure::new(Exit::Failed, "the configuration is gone")); // it was written by the run that just ended
+        };
+        let stats = parts.lake().await?.stats().await?;
+        let answer = match demo {
+            true => Some(ask::open(&parts).await?.answer(Question::new(DEMO_QUESTION, "install")).await?),
+            false => None,
+        };
+        let password = take_first_password(customer)?;
+        let console = format!("http://{}:{}", config.bind, config.port(base::Role::Console));
+        let api = format!("http://{}:{}/v1", config.bind, config.api_port());
+        let train = self.of(StepId::Train);
+        if context.printer.json {
+            return context.printer.value(&json!({
+                "event": "summary",
+                "customer": self.receipt.customer_name,
+                "slug": self.receipt.slug,
+                "documents": stats.searchable,
+                "chunks": stats.chunks,
+                "adapter": self.receipt.adapter,
+                "training": train.and_then(|evidence| evidence.0.get("outcome")),
+                "console": console,
+                "api": api,
+                "password": password.as_ref().map(base::Secret::expose),
+                "answer": answer,
+                "seconds": self.seconds,
+            }));
+        }
+        let printer = context.printer;
+        printer.line(format!("\n{} has its own brain.", printer.bold(&self.receipt.customer_name)));
+        printer.line(format!(
+            "\n  installed  0711 {}, six services and an agent, in {}",
+            self.receipt.version,
+            duration(self.seconds)
+        ));
+        printer.line(format!("  read       {} documents, {} passages", stats.searchable, stats.chunks));
+        printer.line(format!("  adapter    {}", adapter_line(self.receipt, train)));
+        printer.line(format!("  console    {console}"));
+        if let Some(password) = &password {
+            printer.line(format!("  password   {}   (shown once; it logs you in)", printer.bold(password.expose())));
+        }
+        if let Some(answer) = &answer {
+            printer.line(format!("\n  {}", printer.dim(DEMO_QUESTION)));
+            printer.line(format!("  {}", answer.text));
+            for citation in &answer.citations {
+                let place = if citation.place.is_empty() { String::new() } else { format!(", {}", citation.place) };
+                printer.line(format!("  [{}] {}{place}", citation.n, citation.document));
+            }
+        }
+        let root = match context.layout.root() {
+            Some(root) => format!(" --root {}", shown_root(root)),
+            None => String::new(),
+        };
+        printer.line("\nTry next:");
+        printer.line(format!("  0711 ask{root} \"What tightening torque applies to the KX 10 terminal?\""));
+        printer.line(format!("  0711 status{root}"));
+        printer.line(format!("  0711 ingest --report{root}"));
+        if let Ok(binary) = own_binary() {
+            printer.note(printer.dim(&format!("\n(0711 is {})", binary.display())));
+        }
+        Ok(())
+    }
+}
+
+/// The root as short as it can be typed from here.
+fn shown_root(root: &std::path::Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.as_deref().and_then(|here| root.strip_prefix(here).ok());
+    below.map_or_else(|| root.display().to_string(), |below| format!("./{}", below.display()))
+}
+
+fn adapter_line(receipt: &Receipt, train: Option<&Evidence>) -> String {
+    let Some(adapter) = &receipt.adapter else { return "none was trained".to_owned() };
+    let number = |name: &str| train.and_then(|evidence| evidence.0.get("outcome")?.get(name)).and_then(Value::as_f64);
+    let scores = match (number("perplexity_before"), number("perplexity_after")) {
+        (Some(before), Some(after)) => format!(", perplexity on text it never saw {before:.1} → {after:.1}"),
+        _ => String::new(),
+    };
+    match &adapter.version {
+        Some(version) => format!("{version} {}{scores}", adapter.decision),
+        None => format!("{}{scores}", adapter.decision),
+    }
+}

@@ -1,0 +1,83 @@
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::Duration,
+};
+
+use base::Exit;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::LogsArgs,
+    context::Context,
+    failure::{During, Failure, Outcome},
+};
+
+const POLL: Duration = Duration::from_millis(300);
+
+/// Shows the end of a log, and with `--follow` what comes after it.
+pub async fn run(context: &Context, args: &LogsArgs, interrupt: CancellationToken) -> Outcome {
+    let path = match args.role {
+        Some(role) => context.customer()?.log(role),
+        None => context.layout.agent_log(),
+    };
+    let mut file = open(&path)?;
+    for line in last_lines(&mut file, args.lines).during(reading(&path))? {
+        context.printer.line(line);
+    }
+    while args.follow {
+        tokio::select! {
+            // Nothing is taken from the file before the wait is over.
+            () = interrupt.cancelled() => break,
+            () = tokio::time::sleep(POLL) => {}
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).during(reading(&path))?;
+        if !text.is_empty() {
+            context.printer.line(text.trim_end_matches('\n'));
+        }
+        if was_rotated(&file, &path) {
+            file = open(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Outcome<File> {
+    File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::new(Exit::Failed, format!("there is no log `{}` yet", path.display()))
+            .remedy("see `0711 status` for what runs"),
+        _ => Failure::from_error(reading(path), &error),
+    })
+}
+
+fn last_lines(file: &mut File, count: usize) -> std::io::Result<VecDeque<String>> {
+    let mut kept = VecDeque::new();
+    let mut reader = BufReader::new(&mut *file);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if kept.len() == count {
+            kept.pop_front();
+        }
+        if count > 0 {
+            kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+        }
+        line.clear();
+    }
+    file.seek(SeekFrom::End(0))?;
+    Ok(kept)
+}
+
+fn was_rotated(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(named)) => open.ino() != named.ino(),
+        _ => false,
+    }
+}
+
+fn reading(path: &Path) -> String {
+    format!("cannot read the log `{}`", path.display())
+}

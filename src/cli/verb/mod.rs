@@ -1,0 +1,19 @@
+//! One file per verb.
+
+pub mod agent;
+pub mod ask;
+pub mod control;
+pub mod extract;
+pub mod help;
+pub mod ingest;
+pub mod install;
+pub mod license;
+pub mod logs;
+pub mod models;
+pub mod plan;
+pub mod search;
+pub mod serve;
+pub mod status;
+pub mod train;
+pub mod uninstall;
+pub mod versions;

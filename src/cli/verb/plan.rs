@@ -1,0 +1,198 @@
+use std::{
+    env, fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ::license::{Found, Seen, Standing, embedded_roots};
+use ::plan::{Answers, Binary, Inputs, Proposal, make};
+use base::{Clock, Digest, Exit, Layout, file};
+use serde_json::json;
+
+use crate::{
+    args::AnswerArgs,
+    context::{Context, license_dirs, own_binary},
+    failure::{During, Failure, Outcome},
+    verb::models::profile_models,
+    wizard,
+};
+
+const MAX_ANSWERS_BYTES: u64 = 1 << 20;
+/// How long the folders may be counted before the plan says "at least".
+const SURVEY_BUDGET: Duration = Duration::from_secs(20);
+/// The demo: its folder below the checkout, its name, its folder for everything.
+const DEMO_SHARE: &str = "tests/fixtures/share";
+const DEMO_NAME: &str = "Kessler Klemmtechnik GmbH (demo)";
+const DEMO_ROOT: &str = "demo";
+const DEMO_LICENSE: &str = "DEMO";
+
+/// A proposal with what its execution needs beside it.
+pub struct Prepared {
+    pub layout: Layout,
+    pub license: Found,
+    pub proposal: Proposal,
+    pub asked: bool,
+}
+
+/// Shows what `install` would do.
+pub async fn run(context: &Context, args: &AnswerArgs) -> Outcome {
+    let layout = layout(context, args);
+    let Some((answers, _)) = gather(context, &layout, args, false)? else { return Ok(()) };
+    let prepared = prepare(&layout, answers, false)?;
+    if context.printer.json {
+        let proposal = &prepared.proposal;
+        return context.printer.value(&json!({
+            "format": 1,
+            "digest": proposal.plan.digest(),
+            "installed": proposal.is_installed,
+            "plan": proposal.plan,
+            "forecast": proposal.forecast,
+            "notes": proposal.notes,
+        }));
+    }
+    context.printer.line(prepared.proposal.render().trim_end());
+    Ok(())
+}
+
+/// Returns where the installation goes: `--root`, for the demo `./demo`, else the machine.
+pub fn layout(context: &Context, args: &AnswerArgs) -> Layout {
+    match (context.layout.root(), args.demo) {
+        (None, true) => Layout::rooted(DEMO_ROOT),
+        _ => context.layout.clone(),
+    }
+}
+
+/// Puts the answers together: the demo's, or the file's, or those of the last installation; flags win; a terminal is asked
+/// for the rest when `may_ask`. Returns the answers and whether a person was asked, or nothing when that person stopped.
+pub fn gather(
+    context: &Context,
+    layout: &Layout,
+    args: &AnswerArgs,
+    may_ask: bool,
+) -> Outcome<Option<(Answers, bool)>> {
+    let mut answers = match (&args.answers, args.demo) {
+        (Some(path), _) => {
+            let act = || format!("cannot use the answers `{}`", path.display());
+            let bytes = file::read_bounded(path, MAX_ANSWERS_BYTES).during(act())?;
+            let text = String::from_utf8(bytes).during(act())?;
+            Answers::from_yaml(&text).map_err(|error| Failure::from(error).during(act()))?
+        }
+        (None, true) => demo_answers()?,
+        (None, false) => installed_answers(context, layout)?.unwrap_or_else(|| Answers::new("", "", Vec::new())),
+    };
+    apply_flags(context, &mut answers, args)?;
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if args.demo || args.answers.is_some() || !may_ask || !is_terminal {
+        return match missing(&answers) {
+            missing if missing.is_empty() => Ok(Some((answers, false))),
+            missing => {
+                let text = format!("these answers are missing: {}", missing.join(", "));
+                let failure = Failure::new(Exit::Usage, text);
+                Err(failure.remedy(
+                    "give them as flags or in `--answers FILE`, or run `0711 install` in a terminal for the wizard",
+                ))
+            }
+        };
+    }
+    let home = env::var_os("HOME").map(PathBuf::from);
+    Ok(wizard::ask(context.printer, answers, home.as_deref())?.map(|answers| (answers, true)))
+}
+
+fn demo_answers() -> Outcome<Answers> {
+    let here = env::current_dir().during("cannot find the current folder")?;
+    let beside = own_binary()?;
+    let candidates = std::iter::once(here.as_path()).chain(beside.ancestors());
+    let share = candidates.map(|dir| dir.join(DEMO_SHARE)).find(|share| share.is_dir());
+    match share {
+        Some(share) => Ok(Answers::new(DEMO_NAME, DEMO_LICENSE, vec![share])),
+        None => {
+            let failure = Failure::new(Exit::Usage, format!("the demo folder `{DEMO_SHARE}` is not here"));
+            Err(failure.remedy("run this in a checkout of 0711, or name a folder of your own with `--folder DIR`"))
+        }
+    }
+}
+
+fn installed_answers(context: &Context, layout: &Layout) -> Outcome<Option<Answers>> {
+    let Ok((customer, _)) = context.with_layout(layout.clone()).installed() else { return Ok(None) };
+    let path = customer.answers();
+    let Ok(bytes) = file::read_bounded(&path, MAX_ANSWERS_BYTES) else { return Ok(None) };
+    let text = String::from_utf8(bytes).during(format!("cannot use the answers `{}`", path.display()))?;
+    Ok(Some(Answers::from_yaml(&text)?))
+}
+
+fn apply_flags(context: &Context, answers: &mut Answers, args: &AnswerArgs) -> Outcome {
+    if let Some(name) = &args.customer {
+        answers.customer.name.clone_from(name);
+        answers.customer.slug = None;
+    }
+    if let Some(slug) = context.slug() {
+        answers.customer.slug = Some(slug.clone());
+    }
+    if let Some(license) = &args.license {
+        answers.license.clone_from(license);
+    }
+    if !args.folders.is_empty() {
+        answers.folders = args.folders.iter().map(|folder| plain(folder)).collect();
+    }
+    if let Some(bind) = args.bind {
+        answers.console.bind = bind;
+    }
+    if !args.hosts.is_empty() {
+        answers.console.hosts.clone_from(&args.hosts);
+    }
+    if let Some(minutes) = args.training_minutes {
+        answers.training_minutes = minutes;
+    }
+    if args.port_base.is_some() {
+        answers.port_base = args.port_base;
+    }
+    Ok(())
+}
+
+/// The folder's real path where it exists: the plan wants one spelling.
+fn plain(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    fs::canonicalize(&absolute).unwrap_or(absolute)
+}
+
+fn missing(answers: &Answers) -> Vec<&'static str> {
+    let empty = [
+        (answers.customer.name.trim().is_empty(), "--customer NAME"),
+        (answers.license.trim().is_empty(), "--license ID_OR_FILE"),
+        (answers.folders.is_empty(), "--folder DIR"),
+    ];
+    empty.into_iter().filter_map(|(is_missing, flag)| is_missing.then_some(flag)).collect()
+}
+
+/// Checks the license, looks at the machine and decides.
+pub fn prepare(layout: &Layout, answers: Answers, asked: bool) -> Outcome<Prepared> {
+    let license = ::license::find(&answers.license, &license_dirs(layout))?;
+    let entitlement = license.authenticate(&embedded_roots()?)?;
+    let slug = answers.slug()?;
+    let customer = layout.customer(&slug);
+    let standing: Standing = entitlement.standing(Clock::system().now(), &Seen::load(&customer.seen())?);
+    let binary_path = own_binary()?;
+    let act = "cannot read the program's own file";
+    let binary = Binary {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        digest: Digest::of_file(&binary_path).during(act)?,
+        size_bytes: fs::metadata(&binary_path).during(act)?.len(),
+    };
+    let models = profile_models(&answers.profile)?;
+    let wanted: Vec<Digest> = models.iter().map(|model| model.digest).collect();
+    let proposal = make(&Inputs {
+        grant: &::plan::Grant::new(&entitlement, standing),
+        license: Digest::of(license.bytes()),
+        models: &models,
+        binary: &binary,
+        host: &host::facts(&[layout.var(), layout.bin_dir()], &answers.folders, SURVEY_BUDGET),
+        present: &::install::present(layout, &wanted, &binary),
+        own_ports: &stack::own_ports(layout, &slug),
+        slots: &::install::read_slots(layout)?,
+        answers: &answers,
+        receipt: ::install::read_receipt(&customer)?.as_ref(),
+        layout,
+    })?;
+    Ok(Prepared { layout: layout.clone(), license, proposal, asked })
+}

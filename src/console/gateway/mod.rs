@@ -1,0 +1,136 @@
+//! The OpenAI-compatible gateway: the model `brain`, and a pass-through to `llm` and `embed`.
+
+mod brain;
+mod fault;
+mod forward;
+mod models;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base::Role;
+use bytes::Bytes;
+use serde::Deserialize;
+
+use self::fault::Fault;
+use crate::{health::health, state::Shared};
+
+/// The model that answers from the customer's documents.
+pub(crate) const BRAIN: &str = "brain";
+
+/// A request is text; this is a thousand pages of it.
+const BODY_BYTES: usize = 4 << 20;
+
+/// Returns the gateway's routes. All but `/health` ask for the API token or the role token.
+pub(crate) fn router(state: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{id}", get(models::one))
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completions))
+        .route("/v1/embeddings", post(embeddings))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn_with_state(state.clone(), authenticate))
+        .route("/health", get(health))
+        .with_state(state)
+}
+
+async fn authenticate(State(state): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let shown = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let known = shown.is_some_and(|token| {
+        // Both are compared always, so that the time says nothing about which one is in use.
+        state.api_token.matches(token) | state.role_token.matches(token)
+    });
+    match known {
+        true => next.run(request).await,
+        false => Fault::unauthorized().into_response(),
+    }
+}
+
+/// The one field the gateway routes by.
+#[derive(Deserialize)]
+struct Addressed {
+    model: String,
+}
+
+fn addressed(body: &Bytes) -> Result<String, Fault> {
+    serde_json::from_slice::<Addressed>(body)
+        .map(|found| found.model)
+        .map_err(|error| Fault::bad_request(format!("the body is no request with a model: {error}")))
+}
+
+async fn chat(
+    State(state): State<Arc<Shared>>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let answer = async {
+        let body = body.map_err(Fault::from)?;
+        match addressed(&body)?.as_str() {
+            BRAIN => brain::chat(&state, &body).await,
+            _ => forward::post(&state, Role::Llm, "/v1/chat/completions", body).await,
+        }
+    };
+    answer.await.unwrap_or_else(Fault::into_response)
+}
+
+async fn completions(
+    State(state): State<Arc<Shared>>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let answer = async {
+        let body = body.map_err(Fault::from)?;
+        match addressed(&body)?.as_str() {
+            BRAIN => Err(Fault::bad_request(
+                "`brain` answers questions: use /v1/chat/completions, or a model of /v1/models that completes text"
+                    .into(),
+            )),
+            _ => forward::post(&state, Role::Llm, "/v1/completions", body).await,
+        }
+    };
+    answer.await.unwrap_or_else(Fault::into_response)
+}
+
+async fn embeddings(
+    State(state): State<Arc<Shared>>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let answer = async {
+        let body = body.map_err(Fault::from)?;
+        forward::post(&state, Role::Embed, "/v1/embeddings", body).await
+    };
+    answer.await.unwrap_or_else(Fault::into_response)
+}
+
+async fn unknown(request: Request) -> Fault {
+    Fault::new(
+        StatusCode::NOT_FOUND,
+        "unknown_url",
+        format!("unknown request URL: {} {}", request.method(), request.uri().path()),
+    )
+}
+
+async fn wrong_method(request: Request) -> Fault {
+    Fault::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{} does not take {}", request.uri().path(), request.method()),
+    )
+}
+
+/// One JSON value as a response.
+pub(crate) fn json(value: impl serde::Serialize) -> Response {
+    Json(value).into_response()
+}

@@ -1,0 +1,12 @@
+//! multilingual-e5-small on the CPU: its file, its tokenizer, its encoder.
+
+mod encoder;
+mod file;
+mod math;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+
+pub(crate) use encoder::{Encoder, Packed};
+pub(crate) use file::ModelFile;
+pub(crate) use tokenizer::Tokenizer;

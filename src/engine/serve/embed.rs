@@ -1,0 +1,163 @@
+//! The role `embed`: the embedding model.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    routing::{get, post},
+};
+use base::{CustomerLayout, Role, Secret, config::ServiceConfig};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    door::{self, Body, Ready},
+    refusal::Refusal,
+};
+use crate::{
+    Embedder, Error, Kind,
+    wire::{
+        EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingRow, Encoding, InputType, Model, ModelList, Vector,
+        WireUsage,
+    },
+};
+
+/// Texts of one request, as on the real wire.
+const MAX_TEXTS: usize = 2048;
+
+/// Requests computed at once; the others wait their turn. More would only share the same cores.
+const AT_ONCE: usize = 4;
+
+struct Embed {
+    model: OnceLock<Embedder>,
+    name: String,
+    turns: Semaphore,
+}
+
+impl Ready for Embed {
+    fn ready(&self) -> bool {
+        self.model.get().is_some()
+    }
+}
+
+/// Serves the embedding model of `config` until `shutdown`. Health says `starting` until the model is loaded.
+///
+/// # Errors
+/// [`Error::Serve`] when the listener fails; the errors of [`Embedder::open`].
+pub async fn serve_embed(
+    config: ServiceConfig,
+    _layout: CustomerLayout,
+    token: Secret,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let embed = Arc::new(Embed {
+        model: OnceLock::new(),
+        name: config.embed_model.name.clone(),
+        turns: Semaphore::new(AT_ONCE),
+    });
+    let routes = Router::new()
+        .route("/v1/models", get(models))
+        .route("/v1/models/{id}", get(one_model))
+        .route("/v1/embeddings", post(embeddings))
+        .with_state(Arc::clone(&embed));
+    let ready: Arc<dyn Ready> = embed.clone();
+    let server = door::open(Role::Embed, routes, ready, token, listener, shutdown);
+    let loading = async {
+        let (path, threads) = (config.embed_model.path.clone(), config.threads as usize);
+        let opened = tokio::task::spawn_blocking(move || Embedder::open_with_threads(&path, threads)).await;
+        let model = opened.unwrap_or(Err(Error::Stopped))?;
+        tracing::info!(model = embed.name, dimension = model.dimension(), "the embedding model is loaded");
+        let _ = embed.model.set(model);
+        std::future::pending::<Result<(), Error>>().await
+    };
+    tokio::select! {
+        // Both arms own their work; the one dropped leaves nothing half done that the process's end does not end too.
+        served = server => served,
+        failed = loading => failed,
+    }
+}
+
+impl Embed {
+    fn model(&self) -> Result<&Embedder, Refusal> {
+        self.model.get().ok_or_else(|| Refusal::unavailable("the model is still being loaded"))
+    }
+}
+
+async fn models(State(embed): State<Arc<Embed>>) -> Result<Json<ModelList>, Refusal> {
+    embed.model()?;
+    Ok(Json(ModelList::new(vec![Model::new(embed.name.clone(), 0)])))
+}
+
+async fn one_model(state: State<Arc<Embed>>, Path(id): Path<String>) -> Result<Json<Model>, Refusal> {
+    let Json(list) = models(state).await?;
+    list.data.into_iter().find(|model| model.id == id).map(Json).ok_or_else(|| Refusal::unknown_model(&id))
+}
+
+async fn embeddings(
+    State(embed): State<Arc<Embed>>,
+    Body(request): Body<EmbeddingRequest>,
+) -> Result<Json<EmbeddingList>, Refusal> {
+    if request.model != embed.name {
+        return Err(Refusal::unknown_model(&request.model));
+    }
+    let model = embed.model()?.clone();
+    if request.dimensions.is_some_and(|asked| asked != model.dimension()) {
+        let message = format!("this model's vectors have {} dimensions", model.dimension());
+        return Err(Refusal::invalid(message, Some("dimensions")));
+    }
+    let texts = texts(request.input)?;
+    let texts: Vec<String> = texts.into_iter().map(|text| prefixed(text, request.input_type)).collect();
+    // The semaphore is never closed; a failure here would only mean the turn is not counted.
+    let _turn = embed.turns.acquire().await.ok();
+    let computed = tokio::task::spawn_blocking(move || model.embed_counted(&texts)).await;
+    let (vectors, tokens) = computed.map_err(|_| Refusal::from(Error::Stopped))?;
+    let rows = vectors.into_iter().enumerate().map(|(index, vector)| EmbeddingRow {
+        object: "embedding".into(),
+        index,
+        embedding: encode(vector, request.encoding_format),
+    });
+    let usage = WireUsage { prompt_tokens: tokens, total_tokens: tokens, ..WireUsage::default() };
+    Ok(Json(EmbeddingList { object: "list".into(), data: rows.collect(), model: embed.name.clone(), usage }))
+}
+
+fn texts(input: EmbeddingInput) -> Result<Vec<String>, Refusal> {
+    let texts = match input {
+        EmbeddingInput::Text(text) => vec![text],
+        EmbeddingInput::Texts(texts) => texts,
+        EmbeddingInput::Tokens(_) | EmbeddingInput::TokenLists(_) => {
+            let message = "arrays of tokens are not taken: this model has its own tokenizer; send texts";
+            return Err(Refusal::invalid(message, Some("input")));
+        }
+    };
+    if texts.is_empty() || texts.len() > MAX_TEXTS {
+        return Err(Refusal::invalid(format!("the input has 1 to {MAX_TEXTS} texts"), Some("input")));
+    }
+    if texts.iter().any(|text| text.trim().is_empty()) {
+        return Err(Refusal::invalid("a text of the input is empty", Some("input")));
+    }
+    Ok(texts)
+}
+
+/// Puts the prefix before a text: what the request says, else what the text itself brings, else a passage's.
+fn prefixed(text: String, kind: Option<InputType>) -> String {
+    let kind = match kind {
+        Some(InputType::Query) => Kind::Query,
+        Some(InputType::Passage) => Kind::Passage,
+        None if [Kind::Query, Kind::Passage].iter().any(|kind| text.starts_with(kind.prefix())) => return text,
+        None => Kind::Passage,
+    };
+    format!("{}{text}", kind.prefix())
+}
+
+fn encode(vector: Vec<f32>, encoding: Encoding) -> Vector {
+    match encoding {
+        Encoding::Float => Vector::Float(vector),
+        Encoding::Base64 => {
+            let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Vector::Base64(BASE64_STANDARD.encode(bytes))
+        }
+    }
+}

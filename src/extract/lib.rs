@@ -1,0 +1,42 @@
+//! Bytes of any office format → a [`Document`]: text, tables and the place of each, then chunks of it.
+//!
+//! [`read`] looks at the content first and at the name second, hands the bytes to the maintained extractor of that format
+//! and returns an [`Outcome`]: text, or the reason why there is none. [`chunk`] cuts a document by its structure.
+//! [`worker`] runs [`read`] in child processes that [`sandbox`] has stripped of files, network and new programs.
+//!
+//! Invariants:
+//! - nothing here writes a file, opens a network connection or reads the environment;
+//! - the same bytes under the same name give the same result;
+//! - every refusal is an [`Error`] whose text a person understands; a reader that panics is one of them;
+//! - archives, mails and entity definitions are bounded in depth, count and unpacked bytes ([`Limits`]);
+//! - the chunks of a document, in order, hold all its text, and none is larger than the limit by the caller's counter.
+//!
+//! It refuses to recognise text in images (a scanned page is reported as such) and to guess passwords.
+
+mod archive;
+mod chunk;
+mod delimited;
+mod detect;
+mod encoding;
+mod error;
+mod format;
+mod json;
+mod language;
+mod mail;
+mod markdown;
+mod office;
+mod read;
+mod render;
+pub mod sandbox;
+mod sentence;
+mod sheet;
+mod table;
+mod text;
+pub mod worker;
+mod xml;
+
+pub use chunk::{Chunk, ChunkLimits, chunk};
+pub use error::Error;
+pub use format::{Block, BlockKind, Document, Limits, Outcome};
+pub use read::read;
+pub use render::{plain_text, to_markdown};

@@ -1,0 +1,144 @@
+//! Items go into the lake, some at a time: a crash loses only what is in flight.
+
+use std::time::Duration;
+
+use base::Clock;
+use lake::{ChunkRow, Commit, DocumentRow, DocumentStatus};
+use tokio::{sync::mpsc::Receiver, time::Instant};
+
+use crate::{
+    Error,
+    admission::Admission,
+    format::Event,
+    item::{Item, Origin},
+    ledger::Ledger,
+    meter::{Meter, Stage},
+    twins::{Follower, Twins},
+};
+
+/// A commit is made when one of these is reached.
+const MAX_DOCUMENTS: usize = 32;
+const MAX_CHUNKS: usize = 1_024;
+const MAX_WAIT: Duration = Duration::from_secs(4);
+
+/// How many documents one commit removes.
+const REMOVALS: usize = 1_000;
+
+/// Writes to the lake.
+pub(crate) struct Committer<'a> {
+    pub lake: &'a lake::Access,
+    pub twins: &'a Twins,
+    pub admission: &'a Admission,
+    pub ledger: &'a Ledger,
+    pub meter: &'a Meter<'a>,
+    pub clock: Clock,
+}
+
+impl Committer<'_> {
+    /// Commits what comes until the queue ends, the rest included.
+    ///
+    /// # Errors
+    /// [`Error::Lake`].
+    pub async fn commit_all(&self, mut inbox: Receiver<Item>) -> Result<(), Error> {
+        let mut pending: Vec<Item> = Vec::new();
+        let mut chunks = 0;
+        let mut deadline = Instant::now();
+        loop {
+            let next = match pending.is_empty() {
+                true => inbox.recv().await,
+                // `recv` is cancel-safe: what was not received stays in the queue.
+                false => match tokio::time::timeout_at(deadline, inbox.recv()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.commit(std::mem::take(&mut pending)).await?;
+                        chunks = 0;
+                        continue;
+                    }
+                },
+            };
+            let Some(item) = next else { break };
+            if pending.is_empty() {
+                deadline = Instant::now() + MAX_WAIT;
+            }
+            chunks += item.body.chunks.len();
+            pending.push(item);
+            if pending.len() >= MAX_DOCUMENTS || chunks >= MAX_CHUNKS {
+                self.commit(std::mem::take(&mut pending)).await?;
+                chunks = 0;
+            }
+        }
+        self.commit(pending).await
+    }
+
+    async fn commit(&self, mut items: Vec<Item>) -> Result<(), Error> {
+        let mut files: Vec<(usize, Follower, Origin)> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let own = Follower { todo: item.todo.clone(), stamp: item.stamp };
+            files.push((index, own, item.origin));
+            let waiting = item.key.as_ref().map(|key| self.twins.followers(key));
+            let waiting = waiting.unwrap_or_default().into_iter();
+            files.extend(waiting.map(|follower| (index, follower, Origin::Copy)));
+        }
+        while !files.is_empty() {
+            self.write(&items, std::mem::take(&mut files)).await?;
+            for (index, item) in items.iter_mut().enumerate() {
+                // From here on the lake has the content; files with it that come later are copies of the row.
+                let Some(key) = item.key.take() else { continue };
+                let late = self.twins.settle(key, lake::document_id(&item.todo.source, &item.todo.relative));
+                files.extend(late.into_iter().map(|follower| (index, follower, Origin::Copy)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, items: &[Item], files: Vec<(usize, Follower, Origin)>) -> Result<(), Error> {
+        let mut commit = Commit::default();
+        let mut put_down = Vec::new();
+        let now_ms = self.clock.now().millis();
+        for (index, file, origin) in files {
+            let (row, chunks): (DocumentRow, Vec<ChunkRow>) = items[index].rows(&file, now_ms);
+            if !self.admission.admit(file.todo.known.as_deref(), &row) {
+                self.ledger.over_limit(&file.todo);
+                self.meter.file_done(file.stamp.size_bytes);
+                continue;
+            }
+            if row.status == DocumentStatus::Failed {
+                let reason = row.reason.as_deref().unwrap_or_default();
+                tracing::info!(document.source = %row.source, document.path = %row.path, reason, "a file cannot be read");
+            }
+            commit.upsert.push(row);
+            commit.chunks.extend(chunks);
+            put_down.push((file, origin));
+        }
+        if commit.upsert.is_empty() {
+            return Ok(());
+        }
+        let (documents, chunks) = (commit.upsert.len() as u64, commit.chunks.len() as u64);
+        self.send(commit, "putting down documents").await?;
+        for (file, origin) in put_down {
+            self.ledger.put_down(&file.todo, origin);
+            self.meter.file_done(file.stamp.size_bytes);
+        }
+        self.meter.tell(Event::Committed { documents, chunks });
+        Ok(())
+    }
+
+    /// Makes the lake forget documents.
+    ///
+    /// # Errors
+    /// [`Error::Lake`].
+    pub async fn remove(&self, ids: &[String]) -> Result<(), Error> {
+        for some in ids.chunks(REMOVALS) {
+            let commit = Commit { remove: some.to_vec(), ..Commit::default() };
+            self.send(commit, "forgetting documents").await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, commit: Commit, act: &'static str) -> Result<(), Error> {
+        let timer = self.meter.start(Stage::Commit);
+        let done = self.lake.commit(commit).await;
+        timer.stop();
+        done.map(|_| ()).map_err(|source| Error::Lake { act, source })
+    }
+}

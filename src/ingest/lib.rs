@@ -1,0 +1,44 @@
+//! A customer's folders → searchable passages in the lake: walk, decide, read, chunk, embed, commit.
+//!
+//! [`run`] brings the lake up to date with the folders and returns a [`Report`]; [`serve`] is the role `ingest`, which does the same when
+//! asked over HTTP, confined to the folders it reads.
+//!
+//! Invariants:
+//! - the lake's `documents` rows are the only memory of what was read; a file is read again when its size or time differs and its digest
+//!   too, or when the readers changed;
+//! - every entry of the folders is searchable, or in the report with a reason; none stops the others;
+//! - a crash or a stop at any instant loses only files in flight, and the next run ends as if nothing had happened;
+//! - documents are forgotten only when their folder was listed whole and their file was not there: a folder that is missing, unreadable or
+//!   suddenly empty costs nothing;
+//! - links are not followed, and pipes, sockets and devices are never opened;
+//! - customers' bytes are parsed in the worker processes of `extract`, never here.
+//!
+//! It refuses to read more documents than the license allows, and says which ones it left out.
+
+mod admission;
+mod commit;
+mod decide;
+mod embed;
+mod error;
+mod format;
+mod item;
+mod ledger;
+mod meter;
+mod name;
+mod read;
+mod report;
+mod run;
+mod serve;
+mod skip;
+mod twins;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::Options;
+pub use error::Error;
+pub use format::{Event, FORMAT, FileReport, FileStatus, FolderReport, FolderState, Progress, Report, Stages};
+pub use report::read_report;
+pub use run::{Job, limits, run};
+pub use serve::serve;

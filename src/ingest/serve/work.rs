@@ -1,0 +1,156 @@
+//! What a job of the role does: one run, over folders it may read.
+
+use std::{path::PathBuf, sync::Arc};
+
+use base::{
+    Clock, CustomerLayout, Role, Secret,
+    config::ServiceConfig,
+    job::{JobHandle, Progress},
+};
+use engine::{EmbedTokenizer, Embedding};
+use extract::{sandbox::Applied, worker::Pool};
+use lake::{EMBEDDING_DIMENSION, EmbedSpec};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::{Error, Event, Job, Options, Report, limits, read_report, run};
+
+/// A job's result names at most this many files; the report has them all.
+const MAX_FILES_IN_RESULT: usize = 100;
+
+/// What a caller may ask for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Params {
+    /// Configured folders, or folders below them. Absent: all configured ones.
+    folders: Option<Vec<PathBuf>>,
+    retry: bool,
+    prune: bool,
+}
+
+impl Params {
+    pub fn parse(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Null => Ok(Self::default()),
+            value => serde_json::from_value(value).map_err(|error| format!("params: {error}")),
+        }
+    }
+}
+
+/// Makes runs. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Works(Arc<Inner>);
+
+struct Inner {
+    config: ServiceConfig,
+    customer: CustomerLayout,
+    lake: lake::Access,
+    embedding: Embedding,
+    pool: Pool,
+    readers: usize,
+    /// Runs take turns: two over the same folders would do the same work twice.
+    turn: Mutex<()>,
+}
+
+impl Works {
+    pub fn new(config: ServiceConfig, customer: CustomerLayout, token: &Secret, exe: PathBuf) -> Result<Self, Error> {
+        let tokenizer = EmbedTokenizer::open(&config.embed_model.path).map_err(|source| Error::Embed { source })?;
+        let embed = engine::client::EmbedClient::new(config.url(Role::Embed), token.clone());
+        let spec = EmbedSpec { dimension: EMBEDDING_DIMENSION, model: config.embed_model.digest };
+        let lake = lake::Client::new(&config.url(Role::Lake), token.clone(), spec)
+            .map_err(|source| Error::Lake { act: "making its client", source })?;
+        let readers = usize::try_from(config.threads).unwrap_or(1).max(1);
+        Ok(Self(Arc::new(Inner {
+            lake: lake::Access::Remote(lake),
+            embedding: Embedding::Remote(embed, tokenizer),
+            pool: Pool::new(exe, readers, limits()),
+            readers,
+            turn: Mutex::new(()),
+            config,
+            customer,
+        })))
+    }
+
+    /// Returns the parameters with folders filled in, or why they are refused.
+    pub fn check(&self, mut params: Params) -> Result<Params, String> {
+        let configured = &self.0.config.folders;
+        for folder in params.folders.iter().flatten() {
+            let is_plain = !folder.components().any(|part| part == std::path::Component::ParentDir);
+            if !is_plain || !configured.iter().any(|allowed| folder.starts_with(allowed)) {
+                return Err(format!("`{}` is not one of the configured folders", folder.display()));
+            }
+        }
+        params.folders.get_or_insert_with(|| configured.clone());
+        Ok(params)
+    }
+
+    pub fn worker_sandbox(&self) -> Option<Applied> {
+        self.0.pool.sandbox()
+    }
+
+    pub fn report(&self) -> Result<Report, Error> {
+        read_report(&self.0.customer.ingest_state())
+    }
+
+    /// Runs, and returns the report with the first files that are not searchable.
+    pub async fn run(self, params: Params, handle: JobHandle) -> Result<Value, String> {
+        let cancel = handle.cancel_token();
+        let _turn = tokio::select! {
+            // Nothing was begun: there is nothing to undo.
+            () = cancel.cancelled() => return Err("stopped before it began".to_owned()),
+            turn = self.0.turn.lock() => turn,
+        };
+        let inner = &*self.0;
+        let job = Job {
+            folders: params.folders.unwrap_or_default(),
+            lake: inner.lake.clone(),
+            embedding: inner.embedding.clone(),
+            pool: inner.pool.clone(),
+            readers: inner.readers,
+            max_file_bytes: limits().max_file_bytes,
+            max_documents: inner.config.max_documents,
+            state_dir: inner.customer.ingest_state(),
+            options: Options { retry: params.retry, prune: params.prune },
+            clock: Clock::system(),
+        };
+        let events = |event| {
+            if let Some(progress) = progress(event) {
+                handle.progress(progress);
+            }
+        };
+        let mut report = run(job, &events, cancel).await.map_err(|error| chain(&error))?;
+        if report.interrupted {
+            return Err("stopped; the next run goes on from there".to_owned());
+        }
+        report.files.truncate(MAX_FILES_IN_RESULT);
+        serde_json::to_value(report).map_err(|error| error.to_string())
+    }
+}
+
+fn progress(event: Event) -> Option<Progress> {
+    match event {
+        Event::Walking { files } => Some(Progress {
+            done: files,
+            unit: "files".to_owned(),
+            note: "listing folders".to_owned(),
+            ..Progress::default()
+        }),
+        Event::Planned { files, .. } => {
+            Some(Progress { total: files, unit: "files".to_owned(), ..Progress::default() })
+        }
+        Event::Progress(progress) => Some(Progress {
+            done: progress.files_done,
+            total: progress.files_total,
+            unit: "files".to_owned(),
+            note: format!("{} passages", progress.chunks),
+            eta_seconds: progress.eta_seconds,
+        }),
+        Event::Committed { .. } | Event::Note { .. } | Event::Finished(_) => None,
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

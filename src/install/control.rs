@@ -1,0 +1,196 @@
+//! The agent's control socket: what can be asked, and what is answered.
+//!
+//! HTTP over a unix socket that admits root and the agent's own user. `GET /v1/status`, `GET /v1/events?after=SEQ`,
+//! `POST /v1/start | /v1/stop | /v1/restart` with a [`Command`]. Written by `agent`, read by `install` and `cli`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base::{Layout, Role, Slug, Timestamp};
+use serde::{Deserialize, Serialize};
+use stack::http::{Ask, CallError, Endpoint, call_json};
+use stack::{Identity, RoleState};
+
+/// The version of the wire this program speaks.
+pub const FORMAT: u32 = 1;
+
+/// Everything the agent knows, in one answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of this wire: 1.
+    pub format: u32,
+    /// The agent itself.
+    pub agent: AgentStatus,
+    /// Every customer of this installation.
+    pub customers: Vec<CustomerStatus>,
+}
+
+/// The agent itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Its process.
+    pub identity: Identity,
+    /// The product's version it is.
+    pub version: String,
+    /// The binary it runs, links resolved.
+    pub binary: PathBuf,
+    /// When it started.
+    pub started: Timestamp,
+    /// Its resident memory.
+    pub resident_bytes: u64,
+}
+
+/// One customer's stack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CustomerStatus {
+    /// In short.
+    pub slug: Slug,
+    /// As people write it; empty before the configuration is written.
+    pub name: String,
+    /// The installed version; absent while an installation is not finished.
+    pub version: Option<String>,
+    /// Whether the administrator wants it to run.
+    pub is_wanted: bool,
+    /// How the license stands.
+    pub license: LicenseStatus,
+    /// The roles in start order.
+    pub roles: Vec<RoleStatus>,
+    /// The adapter that answers, for instance `v1`.
+    pub adapter: Option<String>,
+    /// Documents in the lake; absent while it does not answer.
+    pub documents: Option<u64>,
+    /// Room where the data lies.
+    pub disk_free_bytes: Option<u64>,
+    /// Where the console is.
+    pub console_url: String,
+    /// Where programs ask.
+    pub api_url: String,
+    /// Why the customer cannot be run at all, when that is so.
+    pub problem: Option<String>,
+}
+
+/// How a license stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseStatus {
+    /// Its id; absent when it cannot be read.
+    pub id: Option<String>,
+    /// For people.
+    pub standing: String,
+    /// Whether updates and training are allowed.
+    pub allows_change: bool,
+}
+
+/// One role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleStatus {
+    /// Which.
+    pub role: Role,
+    /// How it stands.
+    #[serde(flatten)]
+    pub state: RoleState,
+    /// Its process, when it runs.
+    pub pid: Option<u32>,
+    /// Where it listens.
+    pub port: u16,
+    /// Its resident memory, when it runs.
+    pub resident_bytes: Option<u64>,
+    /// Since when it runs.
+    pub started: Option<Timestamp>,
+    /// Starts after an end nobody asked for, since the agent began.
+    pub restarts: u32,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+    /// Whether it runs the binary and the configuration that are in place.
+    pub is_current: bool,
+}
+
+/// What a command is about; without a role it is every role, without a customer every customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// Whose.
+    #[serde(default)]
+    pub customer: Option<Slug>,
+    /// Which.
+    #[serde(default)]
+    pub role: Option<Role>,
+}
+
+/// Something that happened to a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentEvent {
+    /// Counted from 1 since the agent began.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Whose.
+    pub customer: Slug,
+    /// Which.
+    pub role: Role,
+    /// What, for people.
+    pub message: String,
+}
+
+/// Asks the agent.
+#[derive(Clone, Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+}
+
+const STATUS_PATIENCE: Duration = Duration::from_secs(10);
+/// Every role may take its whole patience to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(120);
+
+impl Client {
+    /// Returns a client of the installation's agent; nothing is asked yet.
+    pub fn new(layout: &Layout) -> Self {
+        Self { endpoint: Endpoint::Unix(layout.agent_socket()) }
+    }
+
+    /// Returns how everything stands.
+    ///
+    /// # Errors
+    /// [`CallError`]; with [`CallError::Connect`] there is no agent.
+    pub async fn status(&self) -> Result<Status, CallError> {
+        call_json(&self.endpoint, Ask { deadline: STATUS_PATIENCE, ..Ask::new("GET", "/v1/status") }).await
+    }
+
+    /// Returns what happened after event `after` (0 for everything the agent remembers).
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn events(&self, after: u64) -> Result<Vec<AgentEvent>, CallError> {
+        call_json(&self.endpoint, Ask::new("GET", &format!("/v1/events?after={after}"))).await
+    }
+
+    /// Lets roles run again, also those that needed a person; returns as soon as the agent knows.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn start(&self, command: &Command) -> Result<Status, CallError> {
+        self.command("/v1/start", command, STATUS_PATIENCE).await
+    }
+
+    /// Stops roles, and returns when they are stopped.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn stop(&self, command: &Command) -> Result<Status, CallError> {
+        self.command("/v1/stop", command, STOP_PATIENCE).await
+    }
+
+    /// Stops roles and lets them start again; returns when they are stopped.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn restart(&self, command: &Command) -> Result<Status, CallError> {
+        self.command("/v1/restart", command, STOP_PATIENCE).await
+    }
+
+    async fn command(&self, path: &str, command: &Command, deadline: Duration) -> Result<Status, CallError> {
+        let body = serde_json::to_value(command);
+        let body =
+            body.map_err(|source| CallError::Broken { endpoint: self.endpoint.clone(), source: source.into() })?;
+        call_json(&self.endpoint, Ask { body: Some(body), deadline, ..Ask::new("POST", path) }).await
+    }
+}

@@ -1,0 +1,126 @@
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use base::config::ModelRef;
+use base::file::{self, Lock, LockError};
+use base::{Clock, CustomerLayout, Layout};
+use plan::{Plan, Receipt};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Cause;
+use crate::event::{Event, Sink};
+use crate::execute::execute;
+use crate::journal_file::JournalFile;
+use crate::step::World;
+use crate::{Error, receipt};
+
+/// Where model files come from when this user's cache does not have them. The rooms are wired by `cli`.
+pub trait ModelSource: Send + Sync {
+    /// Returns the path of a file with the model's content; it is checked again when it is put in place.
+    ///
+    /// `progress` takes bytes done and bytes in all (0 when unknown).
+    fn obtain<'a>(
+        &'a self,
+        model: &'a ModelRef,
+        progress: &'a (dyn Fn(u64, u64) + Send + Sync),
+    ) -> Pin<Box<dyn Future<Output = Result<PathBuf, Cause>> + Send + 'a>>;
+}
+
+/// Executes one plan.
+pub struct Installer<'a> {
+    /// Where.
+    pub layout: &'a Layout,
+    /// What.
+    pub plan: &'a Plan,
+    /// The license's envelope; its digest is in the plan.
+    pub license: &'a [u8],
+    /// The binary to install; its digest is in the plan.
+    pub binary: &'a Path,
+    /// Where models come from.
+    pub models: &'a dyn ModelSource,
+    /// Wait for another install of the same customer, instead of saying who it is.
+    pub waits: bool,
+    /// Tells the time for the journal.
+    pub clock: Clock,
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What is.
+    pub receipt: Receipt,
+    /// What each step left, in the order of the plan.
+    pub evidence: Vec<(plan::StepId, plan::journal::Evidence)>,
+}
+
+const LOCK_LOOK_EVERY: Duration = Duration::from_millis(300);
+
+impl Installer<'_> {
+    /// Executes the plan, going on where an earlier run of it stopped.
+    ///
+    /// `cancel` stops between steps and where a step waits; what was done stays done.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Interrupted`], or [`Error::Step`] with what went wrong.
+    pub async fn run(&self, events: Sink<'_>, cancel: &CancellationToken) -> Result<Outcome, Error> {
+        let customer = self.layout.customer(self.plan.slug());
+        file::private_dir(customer.dir()).map_err(Error::file("make folder", customer.dir()))?;
+        let _lock = self.lock(&customer, events, cancel).await?;
+        let mut journal = JournalFile::open(&customer.journal(), self.clock)?;
+        self.write_plan(&customer)?;
+        let mut world = World {
+            layout: self.layout,
+            customer: customer.clone(),
+            plan: self.plan,
+            license: self.license,
+            binary: self.binary,
+            models: self.models,
+        };
+        execute(self.plan, &mut journal, &mut world, events, cancel).await?;
+        let receipt = receipt::write(self.plan, &customer, &mut journal)?;
+        events(Event::Closed { receipt: receipt.digest() });
+        let ids = self.plan.steps().iter().map(plan::Step::id);
+        let evidence = ids.map(|id| (id, crate::execute::evidence(&journal, id))).collect();
+        Ok(Outcome { receipt, evidence })
+    }
+
+    /// The plan is on the disk before its first effect, and before the journal speaks of it.
+    fn write_plan(&self, customer: &CustomerLayout) -> Result<(), Error> {
+        let path = customer.plan();
+        let bytes = self.plan.to_json().map_err(|source| Error::Format { path: path.clone(), source })?;
+        if crate::files::bytes_if_any(&path, bytes.len() as u64 + 1).ok().flatten().as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        file::write_atomic(&path, &bytes, 0o600).map_err(Error::file("write", &path))
+    }
+
+    async fn lock(
+        &self,
+        customer: &CustomerLayout,
+        events: Sink<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Lock, Error> {
+        let mut told = false;
+        loop {
+            match Lock::try_acquire(&customer.install_lock(), "install") {
+                Ok(lock) => return Ok(lock),
+                Err(LockError::Held { path, holder }) if !self.waits || cancel.is_cancelled() => {
+                    return Err(Error::Locked { path, holder });
+                }
+                Err(LockError::Held { holder, .. }) => {
+                    if !told {
+                        events(Event::Waiting { holder });
+                        told = true;
+                    }
+                    tokio::time::sleep(LOCK_LOOK_EVERY).await;
+                }
+                Err(error) => return Err(Error::Lock(error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! The steps' effects on this machine.
+
+mod agent;
+mod binary;
+mod check;
+mod job;
+mod model;
+mod place;
+mod roles;
+mod secrets;
+mod slot;
+
+pub(crate) use agent::{apply as start_agent, end_agent, systemctl};
+pub(crate) use slot::release as release_slot;
+
+use std::path::Path;
+
+use base::{CustomerLayout, Layout};
+use plan::journal::Evidence;
+use plan::{Plan, Step};
+
+use crate::act::{Act, Depth, Probe, Report};
+use crate::{Error, ModelSource};
+
+/// The machine, as the steps of one plan change it.
+pub(crate) struct World<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) customer: CustomerLayout,
+    pub(crate) plan: &'a Plan,
+    /// The license's envelope.
+    pub(crate) license: &'a [u8],
+    /// The binary to be installed: usually the one that runs.
+    pub(crate) binary: &'a Path,
+    pub(crate) models: &'a dyn ModelSource,
+}
+
+impl Act for World<'_> {
+    async fn probe(&mut self, step: &Step, depth: Depth) -> Result<Probe, Error> {
+        match step {
+            Step::Folders { paths } => Ok(place::probe_folders(paths)),
+            Step::Slot { slug, slot } => slot::probe(self.layout, slug, *slot),
+            Step::License { digest, to, .. } => place::probe_bytes(to, *digest),
+            Step::Secrets { .. } => Ok(secrets::probe(&self.customer)),
+            Step::Model { model, size_bytes, .. } => model::probe(model, *size_bytes, depth).await,
+            Step::Binary { digest, size_bytes, to, link, .. } => {
+                binary::probe(to, link, *digest, *size_bytes, depth).await
+            }
+            Step::Config { config, to } => place::probe_config(self, config, to),
+            Step::Agent { .. } => agent::probe(self.layout).await,
+            Step::Roles { roles } => roles::probe(self, roles).await,
+            Step::Ingest { .. } | Step::Train { .. } | Step::Check => Ok(Probe::Unknown),
+        }
+    }
+
+    async fn apply(&mut self, step: &Step, report: Report<'_>) -> Result<Evidence, Error> {
+        match step {
+            Step::Folders { paths } => place::make_folders(paths),
+            Step::Slot { slug, slot } => slot::apply(self.layout, slug, *slot).await,
+            Step::License { digest, to, .. } => place::write_license(self.license, *digest, to),
+            Step::Secrets { .. } => secrets::apply(&self.customer).await,
+            Step::Model { model, size_bytes, .. } => model::apply(self.models, model, *size_bytes, report).await,
+            Step::Binary { digest, size_bytes, to, link, .. } => {
+                binary::apply(self.binary, to, link, *digest, *size_bytes, report).await
+            }
+            Step::Config { config, to } => place::write_config(self, config, to),
+            Step::Agent { supervision } => agent::apply(self.layout, *supervision).await.map(|()| Evidence::default()),
+            Step::Roles { roles } => roles::apply(self, roles, report).await,
+            Step::Ingest { .. } => job::ingest(self, report).await,
+            Step::Train { minutes } => job::train(self, *minutes, report).await,
+            Step::Check => check::apply(self).await,
+        }
+    }
+}

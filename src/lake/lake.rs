@@ -1,0 +1,423 @@
+//! The handle everything goes through: one writer, any number of searches.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use base::{Clock, CustomerLayout, Digest, file::Lock};
+
+use futures::future::BoxFuture;
+
+use crate::{
+    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, SearchMode,
+    SearchRequest, Stats, VersionRow,
+    analysis::Analyzer,
+    format::JournalLine,
+    index::{Candidate, Index},
+    journal::Journal,
+    store::{Step, Store},
+    vectors::take,
+};
+
+/// The model the vectors are made by. A lake holds vectors of one model only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbedSpec {
+    /// The length of every vector.
+    pub dimension: usize,
+    /// The digest of the model's file.
+    pub model: Digest,
+}
+
+/// So many interactions, and the journal is folded into the tables.
+const FOLD_AT: usize = 64;
+
+/// One customer's open lake, held under its lock. Clones are handles to the same lake; the last one gone frees the lock.
+#[derive(Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    layout: CustomerLayout,
+    spec: EmbedSpec,
+    clock: Clock,
+    analyzer: Analyzer,
+    index: RwLock<Index>,
+    journal: Mutex<Journal>,
+    // The one who holds this writes. Searches never wait for it.
+    store: tokio::sync::Mutex<Store>,
+    _lock: Lock,
+}
+
+impl Lake {
+    /// Opens a customer's lake, or makes an empty one, and takes its lock.
+    ///
+    /// Rolls back what a crash left behind and folds the journal. Fails when another process holds the lock and when the
+    /// vectors there were made by another model.
+    pub fn open(layout: &CustomerLayout, spec: EmbedSpec) -> BoxFuture<'_, Result<Self, Error>> {
+        Box::pin(Self::open_at(layout, spec, Clock::system()))
+    }
+
+    pub(crate) async fn open_at(layout: &CustomerLayout, spec: EmbedSpec, clock: Clock) -> Result<Self, Error> {
+        let lock = Lock::try_acquire(&layout.lake_lock(), "serve lake")?;
+        let (store, documents) = Store::open(layout, spec, clock).await?;
+        let index = load(&store, documents, spec).await?;
+        let journal = Journal::open(layout.lakehouse().join("journal"), store.journal())?;
+        let lake = Self {
+            inner: Arc::new(Inner {
+                layout: layout.clone(),
+                spec,
+                clock,
+                analyzer: Analyzer::new(),
+                index: RwLock::new(index),
+                journal: Mutex::new(journal),
+                store: tokio::sync::Mutex::new(store),
+                _lock: lock,
+            }),
+        };
+        lake.fold().await?;
+        Ok(lake)
+    }
+
+    /// Returns the model the lake was opened for.
+    pub fn spec(&self) -> EmbedSpec {
+        self.inner.spec
+    }
+
+    // A poisoned lock means a search or a writer panicked; the index is changed by whole documents, and the store is the truth.
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.inner.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.inner.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the store, opened anew when the last change did not finish.
+    async fn store(&self) -> Result<tokio::sync::MutexGuard<'_, Store>, Error> {
+        let mut store = self.inner.store.lock().await;
+        if store.is_torn() {
+            let (fresh, documents) = Store::open(&self.inner.layout, self.inner.spec, self.inner.clock).await?;
+            let index = load(&fresh, documents, self.inner.spec).await?;
+            *self.index_mut() = index;
+            *store = fresh;
+        }
+        Ok(store)
+    }
+
+    /// Makes a commit: all of it is found from now on, or, after an error, nothing.
+    pub async fn commit(&self, commit: Commit) -> Result<CommitId, Error> {
+        self.commit_until(commit, None).await
+    }
+
+    pub(crate) async fn commit_until(&self, commit: Commit, stop: Option<Step>) -> Result<CommitId, Error> {
+        check(&commit, self.inner.spec.dimension)?;
+        let this = self.clone();
+        let (commit, terms) = tokio::task::spawn_blocking(move || {
+            let terms: Vec<_> = commit.chunks.iter().map(|chunk| this.inner.analyzer.terms(&chunk.text)).collect();
+            (commit, terms)
+        })
+        .await?;
+        // A caller that goes away must not leave half a commit to the next one: the work runs in a task of its own.
+        let this = self.clone();
+        tokio::spawn(async move { this.commit_now(commit, terms, stop).await }).await?
+    }
+
+    async fn commit_now(&self, commit: Commit, terms: Vec<String>, stop: Option<Step>) -> Result<CommitId, Error> {
+        let mut store = self.store().await?;
+        let (id, addresses) = store.commit(&commit, &terms, stop).await?;
+        {
+            let mut index = self.index_mut();
+            index.dataset = Arc::new(store.vectors.dataset());
+            for id in commit.upsert.iter().map(|row| &row.id).chain(&commit.remove) {
+                index.remove_document(id);
+            }
+            commit.upsert.into_iter().for_each(|row| index.insert_document(row));
+            for ((chunk, terms), address) in commit.chunks.iter().zip(&terms).zip(addresses) {
+                index.insert_chunk(&chunk.id, &chunk.document_id, terms, &chunk.vector, address);
+            }
+        }
+        if store.is_scattered() {
+            self.upkeep(&mut store, false).await?;
+        }
+        Ok(id)
+    }
+
+    async fn upkeep(&self, store: &mut Store, index: bool) -> Result<(), Error> {
+        let moved = store.upkeep(index).await?;
+        let addresses = if moved { store.vectors.addresses().await? } else { Vec::new() };
+        self.index_mut().readdress(store.vectors.dataset(), addresses);
+        Ok(())
+    }
+
+    /// Folds the journal, joins small files and brings the stored BM25 index up to date: for the end of an ingestion.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.fold().await?;
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut store = this.store().await?;
+            this.upkeep(&mut store, true).await
+        })
+        .await?
+    }
+
+    /// Finds passages. A vector of another length is refused.
+    pub async fn search(&self, request: SearchRequest) -> Result<Vec<Hit>, Error> {
+        let dimension = self.inner.spec.dimension;
+        let fits = |vector: &Vec<f32>| vector.len() == dimension && vector.iter().all(|value| value.is_finite());
+        if !request.vector.iter().all(fits) {
+            return Err(Error::Refused(format!("a question's vector must have {dimension} finite numbers")));
+        }
+        let mode = match (request.mode, &request.vector) {
+            (SearchMode::Vector, None) => {
+                return Err(Error::Refused("a search by vector needs a vector".to_owned()));
+            }
+            (SearchMode::Hybrid, None) => SearchMode::Lexical,
+            (mode, _) => mode,
+        };
+        let this = self.clone();
+        let (dataset, candidates) = tokio::task::spawn_blocking(move || {
+            let query = match mode {
+                SearchMode::Vector => Vec::new(),
+                SearchMode::Hybrid | SearchMode::Lexical => this.inner.analyzer.query(&request.text),
+            };
+            let index = this.index();
+            let found = index.search(&query, request.vector.as_deref(), mode, request.k, request.candidates);
+            (index.dataset.clone(), found)
+        })
+        .await?;
+        // The addresses belong to the dataset version taken with them: a commit meanwhile changes nothing here.
+        let rows: Vec<u64> = candidates.iter().map(|candidate| candidate.row).collect();
+        let chunks = take(&dataset, &rows).await?;
+        Ok(candidates.into_iter().zip(chunks).enumerate().map(hit).collect())
+    }
+
+    /// Returns all documents, in the order of their ids.
+    pub fn documents(&self) -> Vec<DocumentRow> {
+        self.index().documents.values().map(|row| row.as_ref().clone()).collect()
+    }
+
+    /// Returns one document.
+    pub fn document(&self, id: &str) -> Option<DocumentRow> {
+        self.index().documents.get(id).map(|row| row.as_ref().clone())
+    }
+
+    /// Returns a document's chunks in their order, without vectors.
+    pub async fn chunks_of(&self, document_id: &str) -> Result<Vec<ChunkRow>, Error> {
+        let (dataset, rows) = {
+            let index = self.index();
+            (index.dataset.clone(), index.rows_of(document_id))
+        };
+        let mut chunks = take(&dataset, &rows).await?;
+        chunks.sort_by_key(|chunk| chunk.ordinal);
+        Ok(chunks)
+    }
+
+    /// Returns one chunk without its vector.
+    pub async fn chunk(&self, id: &str) -> Result<Option<ChunkRow>, Error> {
+        let (dataset, row) = {
+            let index = self.index();
+            (index.dataset.clone(), index.row_of(id))
+        };
+        let rows: Vec<u64> = row.into_iter().collect();
+        Ok(take(&dataset, &rows).await?.pop())
+    }
+
+    /// Returns up to `limit` chunks without vectors, in the order of their ids, after the id `after`.
+    pub async fn all_chunks(&self, after: Option<&str>, limit: usize) -> Result<Vec<ChunkRow>, Error> {
+        let (dataset, rows) = {
+            let index = self.index();
+            (index.dataset.clone(), index.rows_after(after, limit))
+        };
+        take(&dataset, &rows).await
+    }
+
+    /// Returns how much there is.
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        let folder = self.inner.layout.lakehouse();
+        let bytes = tokio::task::spawn_blocking(move || size_of(&folder)).await?;
+        let commits = self.inner.store.lock().await.commits();
+        let index = self.index();
+        Ok(Stats {
+            documents: index.documents.len() as u64,
+            searchable: index.count(DocumentStatus::Searchable),
+            empty: index.count(DocumentStatus::Empty),
+            failed: index.count(DocumentStatus::Failed),
+            chunks: index.chunks() as u64,
+            commits,
+            bytes,
+            dimension: self.inner.spec.dimension,
+            model: self.inner.spec.model,
+        })
+    }
+
+    /// Records an exchange. It is on the disk when this returns.
+    pub async fn record(&self, interaction: Interaction) -> Result<(), Error> {
+        self.journal(JournalLine::Interaction(interaction)).await
+    }
+
+    /// Records a person's word on an answer. It is on the disk when this returns.
+    pub async fn feedback(&self, feedback: Feedback) -> Result<(), Error> {
+        self.journal(JournalLine::Feedback(feedback)).await
+    }
+
+    async fn journal(&self, line: JournalLine) -> Result<(), Error> {
+        let this = self.clone();
+        let pending = tokio::task::spawn_blocking(move || {
+            let mut journal = this.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.append(line).map(|()| journal.pending_count())
+        })
+        .await??;
+        if pending >= FOLD_AT {
+            // The line is safe whatever becomes of the fold: the next one tries again.
+            if let Err(error) = self.fold().await {
+                tracing::warn!(%error, "cannot fold the journal into the tables yet");
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the journal into the tables. Nothing is there twice, whenever this stops.
+    pub async fn fold(&self) -> Result<(), Error> {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut store = this.store().await?;
+            let journal = || this.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            let (mut interactions, mut feedback) = (Vec::new(), Vec::new());
+            let folded = {
+                let mut journal = journal();
+                for line in journal.pending() {
+                    match line {
+                        JournalLine::Interaction(row) => interactions.push(row.clone()),
+                        JournalLine::Feedback(row) => feedback.push(row.clone()),
+                        JournalLine::Format(_) => {}
+                    }
+                }
+                if interactions.is_empty() && feedback.is_empty() {
+                    return Ok(());
+                }
+                journal.rotate()
+            };
+            store.fold(&interactions, &feedback, folded).await?;
+            journal().forget(folded)
+        })
+        .await?
+    }
+
+    /// Returns the interactions asked at `since_ms` or later, oldest first.
+    pub async fn interactions(&self, since_ms: i64) -> Result<Vec<Interaction>, Error> {
+        let store = self.store().await?;
+        let mut all = store.interactions()?;
+        let journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(journal.pending().filter_map(|line| match line {
+            JournalLine::Interaction(row) => Some(row.clone()),
+            _ => None,
+        }));
+        all.retain(|row| row.asked_ms >= since_ms);
+        all.sort_by_key(|row| row.asked_ms);
+        Ok(all)
+    }
+
+    /// Returns the feedback given at `since_ms` or later, oldest first.
+    pub async fn feedback_since(&self, since_ms: i64) -> Result<Vec<Feedback>, Error> {
+        let store = self.store().await?;
+        let mut all = store.feedback()?;
+        let journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(journal.pending().filter_map(|line| match line {
+            JournalLine::Feedback(row) => Some(row.clone()),
+            _ => None,
+        }));
+        all.retain(|row| row.at_ms >= since_ms);
+        all.sort_by_key(|row| row.at_ms);
+        Ok(all)
+    }
+
+    /// Adds or replaces the row of an adapter's version.
+    pub async fn put_version(&self, row: VersionRow) -> Result<(), Error> {
+        let this = self.clone();
+        tokio::spawn(async move { this.store().await?.put_version(row).await }).await?
+    }
+
+    /// Returns the adapters' versions, oldest first.
+    pub async fn versions(&self) -> Result<Vec<VersionRow>, Error> {
+        self.store().await?.versions()
+    }
+}
+
+async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Result<Index, Error> {
+    let mut index = Index::new(store.vectors.dataset(), spec.dimension);
+    documents.into_iter().for_each(|row| index.insert_document(row));
+    let mut strays = 0_u64;
+    store
+        .vectors
+        .load(|chunk| {
+            let known = index.insert_chunk(&chunk.id, &chunk.document_id, &chunk.terms, &chunk.vector, chunk.row);
+            strays += u64::from(!known);
+        })
+        .await?;
+    if strays > 0 {
+        return Err(Error::Damaged { table: "chunks", what: format!("{strays} chunks belong to no document") });
+    }
+    Ok(index)
+}
+
+/// Refuses a commit that contradicts itself, before anything is written.
+fn check(commit: &Commit, dimension: usize) -> Result<(), Error> {
+    use std::collections::BTreeSet;
+    let refused = |why: String| Err(Error::Refused(why));
+    let mut documents = BTreeSet::new();
+    for row in &commit.upsert {
+        if !documents.insert(row.id.as_str()) {
+            return refused(format!("the document {} stands twice in one commit", row.id));
+        }
+    }
+    if let Some(id) = commit.remove.iter().find(|id| documents.contains(id.as_str())) {
+        return refused(format!("the document {id} is both written and removed"));
+    }
+    let mut chunks = BTreeSet::new();
+    for chunk in &commit.chunks {
+        if !documents.contains(chunk.document_id.as_str()) {
+            return refused(format!("the chunk {} belongs to no document of its commit", chunk.id));
+        }
+        if !chunks.insert(chunk.id.as_str()) {
+            return refused(format!("the chunk {} stands twice in one commit", chunk.id));
+        }
+        if chunk.vector.len() != dimension || !chunk.vector.iter().all(|value| value.is_finite()) {
+            return refused(format!("the vector of the chunk {} must have {dimension} finite numbers", chunk.id));
+        }
+    }
+    Ok(())
+}
+
+fn hit((index, (candidate, chunk)): (usize, (Candidate, ChunkRow))) -> Hit {
+    Hit {
+        rank: index + 1,
+        score: candidate.fused.score,
+        document_id: candidate.document.id.clone(),
+        chunk_id: candidate.chunk_id.to_string(),
+        document: candidate.document.path.clone(),
+        source: candidate.document.source.clone(),
+        place: chunk.place,
+        heading_path: chunk.heading_path,
+        text: chunk.text,
+        language: chunk.language,
+        similarity: candidate.similarity,
+        lexical_score: candidate.lexical_score,
+        vector_rank: candidate.fused.vector_rank,
+        lexical_rank: candidate.fused.lexical_rank,
+    }
+}
+
+/// Returns the size of everything below a folder. What goes away meanwhile is not counted.
+fn size_of(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => size_of(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}

@@ -1,0 +1,45 @@
+//! The lake keeps what a customer's documents say, finds it, and keeps what people asked.
+//!
+//! Below the customer's `lakehouse` folder stand six Delta tables (`documents`, `chunks`, `interactions`, `feedback`,
+//! `versions`, `commits`) and one Lance dataset (`chunks`, with vectors and a BM25 index). Any reader of these formats can
+//! open them; what belongs together is named by the newest row of `commits`.
+//!
+//! Invariants:
+//! - one process writes, under the lock; others use its HTTP API ([`serve`], [`Client`]) or read the tables;
+//! - a commit is seen whole or not at all, by searches, by outside readers, and after `kill -9` at any instant;
+//! - an accepted interaction is on the disk before the call returns;
+//! - vectors of two models never meet: a lake made with another model does not open.
+//!
+//! It makes no embeddings and reads no customer files: both come to it as rows.
+
+mod access;
+mod analysis;
+mod client;
+mod columns;
+mod durable;
+mod error;
+mod format;
+mod fusion;
+mod index;
+mod journal;
+mod lake;
+mod lexical;
+mod matrix;
+mod rows;
+mod serve;
+mod stop_words;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+mod vectors;
+
+pub use access::Access;
+pub use client::Client;
+pub use error::Error;
+pub use format::{
+    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Hit, Interaction, SearchMode,
+    SearchRequest, Stats, Verdict, VersionRow, chunk_id, document_id,
+};
+pub use lake::{EmbedSpec, Lake};
+pub use serve::{EMBEDDING_DIMENSION, serve};

@@ -1,0 +1,457 @@
+//! The tables together, and the protocol that makes a change of several of them one change.
+//!
+//! A commit writes the Lance rows, then the Delta tables, then one row of `commits` that names the version of each. Only
+//! that row makes it count: readers open the versions the newest row names. Whatever a crash left beyond them is rolled
+//! back at the next open, by restoring the named versions as new ones and naming those in a row of kind `rollback`. Every
+//! file is synced before the row that names it is written, and the row before the commit returns.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::{concat_batches, filter_record_batch},
+};
+use base::{Clock, CustomerLayout};
+
+use crate::{
+    Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Interaction, VersionRow, durable,
+    format::CommitRow,
+    rows::{self, CHUNKS, COMMITS, DOCUMENTS, FEEDBACK, INTERACTIONS, VERSIONS},
+    table::{Table, TableFile},
+    vectors::Vectors,
+};
+
+/// Delta files with so many rows are not joined further: to replace one document, its whole file is written anew.
+const FULL_FILE_ROWS: usize = 4096;
+/// So many small files, and they are joined.
+const MANY_FILES: usize = 48;
+/// The same at the end of an ingestion, when there is time.
+const SOME_FILES: usize = 8;
+
+pub(crate) struct Store {
+    pub vectors: Vectors,
+    documents: Table,
+    chunks: Table,
+    interactions: Table,
+    feedback: Table,
+    versions: Table,
+    commits: Table,
+    /// Every row of `commits`, oldest first: small, and rewritten as one file now and then.
+    history: Vec<CommitRow>,
+    document_files: Files,
+    chunk_files: Files,
+    spec: EmbedSpec,
+    clock: Clock,
+    /// A change was begun and not finished: the tables may be ahead of the newest row.
+    torn: bool,
+}
+
+/// Which file holds the rows of a document.
+type Files = HashMap<String, Arc<str>>;
+
+/// The points between the steps of a commit, where a test can stop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    VectorsDeleted,
+    VectorsAppended,
+    DocumentsWritten,
+    ChunksWritten,
+    Synced,
+}
+
+impl Step {
+    #[cfg(test)]
+    pub const ALL: [Self; 5] =
+        [Self::VectorsDeleted, Self::VectorsAppended, Self::DocumentsWritten, Self::ChunksWritten, Self::Synced];
+
+    /// Ends the commit here when `stop` says so.
+    fn pass(self, stop: Option<Self>) -> Result<(), Error> {
+        if stop != Some(self) {
+            return Ok(());
+        }
+        Err(Error::Stopped(match self {
+            Self::VectorsDeleted => "deleting vectors",
+            Self::VectorsAppended => "appending vectors",
+            Self::DocumentsWritten => "writing documents",
+            Self::ChunksWritten => "writing chunks",
+            Self::Synced => "syncing",
+        }))
+    }
+}
+
+impl Store {
+    /// Opens all tables, rolls back what no row of `commits` names, and returns the documents with them.
+    pub async fn open(
+        layout: &CustomerLayout,
+        spec: EmbedSpec,
+        clock: Clock,
+    ) -> Result<(Self, Vec<DocumentRow>), Error> {
+        let table = |layout_of: crate::columns::Layout| Table::open(layout.delta().join(layout_of.name), layout_of);
+        let commits = table(COMMITS).await?;
+        let mut history = Vec::new();
+        for batch in commits.read()? {
+            history.extend(rows::commits_rows(&batch)?);
+        }
+        history.sort_by_key(|row| row.id);
+        let mut store = Self {
+            vectors: Vectors::open(layout.lance().join("chunks"), spec).await?,
+            documents: table(DOCUMENTS).await?,
+            chunks: table(CHUNKS).await?,
+            interactions: table(INTERACTIONS).await?,
+            feedback: table(FEEDBACK).await?,
+            versions: table(VERSIONS).await?,
+            commits,
+            history,
+            document_files: Files::new(),
+            chunk_files: Files::new(),
+            spec,
+            clock,
+            torn: false,
+        };
+        store.roll_back().await?;
+        let documents = store.locate()?;
+        Ok((store, documents))
+    }
+
+    /// Returns the newest row; before the first commit, the versions the tables are created with.
+    fn newest(&self) -> CommitRow {
+        self.history.last().cloned().unwrap_or(CommitRow {
+            id: 0,
+            committed_ms: 0,
+            kind: String::new(),
+            lance_chunks: 1,
+            documents: 0,
+            chunks: 0,
+            interactions: 0,
+            feedback: 0,
+            versions: 0,
+            journal: 0,
+            model: self.spec.model,
+        })
+    }
+
+    pub fn commits(&self) -> u64 {
+        self.newest().id
+    }
+
+    /// The newest journal file that is in the tables.
+    pub fn journal(&self) -> u64 {
+        self.newest().journal
+    }
+
+    /// Whether the store must be opened anew before it is changed again.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Error> {
+        let named = self.newest();
+        let mut made = Vec::new();
+        let before = self.vectors.dataset();
+        let mut changed = false;
+        if self.vectors.version() != named.lance_chunks {
+            self.vectors.restore(named.lance_chunks).await?;
+            self.vectors.made_since(&before, &mut made);
+            changed = true;
+        }
+        let tables = [
+            (&mut self.documents, named.documents),
+            (&mut self.chunks, named.chunks),
+            (&mut self.interactions, named.interactions),
+            (&mut self.feedback, named.feedback),
+            (&mut self.versions, named.versions),
+        ];
+        for (table, version) in tables {
+            if table.version() != version {
+                table.restore(version, &mut made).await?;
+                changed = true;
+            }
+        }
+        if changed {
+            tracing::info!(lake.commit = named.id, "rolled back an unfinished commit");
+            self.seal("rollback", named.journal, made).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads which file holds which document, and the documents.
+    fn locate(&mut self) -> Result<Vec<DocumentRow>, Error> {
+        self.document_files.clear();
+        self.chunk_files.clear();
+        let mut documents = Vec::new();
+        for file in self.documents.files() {
+            let path: Arc<str> = file.path.as_str().into();
+            for batch in self.documents.read_file(&file.path, None)? {
+                for row in rows::documents_rows(&batch)? {
+                    self.document_files.insert(row.id.clone(), path.clone());
+                    documents.push(row);
+                }
+            }
+        }
+        for file in self.chunks.files() {
+            let path: Arc<str> = file.path.as_str().into();
+            for batch in self.chunks.read_file(&file.path, Some(&["document_id"]))? {
+                let ids = CHUNKS.read(&batch).texts("document_id")?;
+                for id in ids.iter().flatten() {
+                    // A document's chunks stand together: only the first needs an entry.
+                    if !self.chunk_files.contains_key(id) {
+                        self.chunk_files.insert(id.to_owned(), path.clone());
+                    }
+                }
+            }
+        }
+        Ok(documents)
+    }
+
+    /// Makes a commit, with the words of its chunks, and returns its number and the address of each chunk's row.
+    pub async fn commit(
+        &mut self,
+        commit: &Commit,
+        terms: &[String],
+        stop: Option<Step>,
+    ) -> Result<(CommitId, Vec<u64>), Error> {
+        let ids = commit.upsert.iter().map(|row| &row.id).chain(&commit.remove);
+        let gone: BTreeSet<&str> = ids.map(String::as_str).filter(|id| self.document_files.contains_key(*id)).collect();
+        if gone.is_empty() && commit.upsert.is_empty() {
+            return Ok((CommitId(self.commits()), Vec::new()));
+        }
+        self.torn = true;
+        let before = self.vectors.dataset();
+        let mut made = Vec::new();
+
+        let with_chunks: Vec<&str> = gone.iter().copied().filter(|id| self.chunk_files.contains_key(*id)).collect();
+        self.vectors.delete(&with_chunks).await?;
+        Step::VectorsDeleted.pass(stop)?;
+        let addresses = match commit.chunks.as_slice() {
+            [] => Vec::new(),
+            chunks => self.vectors.append(chunks, terms).await?,
+        };
+        self.vectors.made_since(&before, &mut made);
+        Step::VectorsAppended.pass(stop)?;
+
+        let new = rows::documents_batch(&commit.upsert)?;
+        let documents = replace(&mut self.documents, "id", &self.document_files, &gone, new, &mut made).await?;
+        Step::DocumentsWritten.pass(stop)?;
+        let new = rows::chunks_batch(&commit.chunks)?;
+        let chunks = replace(&mut self.chunks, "document_id", &self.chunk_files, &gone, new, &mut made).await?;
+        Step::ChunksWritten.pass(stop)?;
+
+        durable::sync(made).await?;
+        Step::Synced.pass(stop)?;
+        let id = self.seal("ingest", self.journal(), Vec::new()).await?;
+        for id in &gone {
+            self.document_files.remove(*id);
+            self.chunk_files.remove(*id);
+        }
+        documents.note(&mut self.document_files);
+        chunks.note(&mut self.chunk_files);
+        Ok((id, addresses))
+    }
+
+    /// Writes the row that makes everything written so far count.
+    async fn seal(&mut self, kind: &str, journal: u64, made: Vec<PathBuf>) -> Result<CommitId, Error> {
+        durable::sync(made).await?;
+        let row = CommitRow {
+            id: self.commits() + 1,
+            committed_ms: self.clock.now().millis(),
+            kind: kind.to_owned(),
+            lance_chunks: self.vectors.version(),
+            documents: self.documents.version(),
+            chunks: self.chunks.version(),
+            interactions: self.interactions.version(),
+            feedback: self.feedback.version(),
+            versions: self.versions.version(),
+            journal,
+            model: self.spec.model,
+        };
+        let mut made = Vec::new();
+        let files = self.commits.files();
+        self.history.push(row);
+        if files.len() < MANY_FILES {
+            let newest = &self.history[self.history.len() - 1..];
+            self.commits.write(&[], rows::commits_batch(newest)?, &mut made).await?;
+        } else {
+            let files = paths(&files);
+            self.commits.write(&files, rows::commits_batch(&self.history)?, &mut made).await?;
+        }
+        durable::sync(made).await?;
+        self.torn = false;
+        Ok(CommitId(self.commits()))
+    }
+
+    /// Appends interactions and feedback of the journal's files up to `journal`.
+    pub async fn fold(
+        &mut self,
+        interactions: &[Interaction],
+        feedback: &[Feedback],
+        journal: u64,
+    ) -> Result<(), Error> {
+        self.torn = true;
+        let mut made = Vec::new();
+        let new = rows::interactions_batch(interactions)?;
+        self.interactions.write(&[], new, &mut made).await?;
+        self.feedback.write(&[], rows::feedback_batch(feedback)?, &mut made).await?;
+        self.seal("interactions", journal, made).await.map(drop)
+    }
+
+    pub fn interactions(&self) -> Result<Vec<Interaction>, Error> {
+        let mut all = Vec::new();
+        for batch in self.interactions.read()? {
+            all.extend(rows::interactions_rows(&batch)?);
+        }
+        Ok(all)
+    }
+
+    pub fn feedback(&self) -> Result<Vec<Feedback>, Error> {
+        let mut all = Vec::new();
+        for batch in self.feedback.read()? {
+            all.extend(rows::feedback_rows(&batch)?);
+        }
+        Ok(all)
+    }
+
+    pub fn versions(&self) -> Result<Vec<VersionRow>, Error> {
+        let mut all = Vec::new();
+        for batch in self.versions.read()? {
+            all.extend(rows::versions_rows(&batch)?);
+        }
+        all.sort_by_key(|row| row.created_ms);
+        Ok(all)
+    }
+
+    /// Adds or replaces a version. The table is small: it is written anew as one file.
+    pub async fn put_version(&mut self, row: VersionRow) -> Result<(), Error> {
+        let mut all = self.versions()?;
+        all.retain(|known| known.version != row.version);
+        all.push(row);
+        self.torn = true;
+        let mut made = Vec::new();
+        let files = paths(&self.versions.files());
+        self.versions.write(&files, rows::versions_batch(&all)?, &mut made).await?;
+        self.seal("version", self.journal(), made).await.map(drop)
+    }
+
+    /// Whether so many small files came together that they should be joined now.
+    pub fn is_scattered(&self) -> bool {
+        self.vectors.small_fragments() >= MANY_FILES || small(&self.chunks.files()).len() >= MANY_FILES
+    }
+
+    /// Joins small files and, with `index`, brings the BM25 index up to date. Returns whether rows have new addresses.
+    pub async fn upkeep(&mut self, index: bool) -> Result<bool, Error> {
+        self.torn = true;
+        let before = self.vectors.dataset();
+        let mut made = Vec::new();
+        let moved = self.vectors.small_fragments() >= SOME_FILES;
+        if moved {
+            self.vectors.compact().await?;
+        }
+        if index {
+            self.vectors.refresh_index().await?;
+        }
+        let mut changed = self.vectors.version() != before.version_id();
+        if changed {
+            self.vectors.made_since(&before, &mut made);
+        }
+        let documents = join(&mut self.documents, &mut made).await?;
+        let chunks = join(&mut self.chunks, &mut made).await?;
+        changed |= documents || chunks;
+        changed |= join(&mut self.interactions, &mut made).await?;
+        changed |= join(&mut self.feedback, &mut made).await?;
+        if !changed {
+            self.torn = false;
+            return Ok(false);
+        }
+        self.seal("upkeep", self.journal(), made).await?;
+        if documents || chunks {
+            self.locate()?;
+        }
+        if moved {
+            self.vectors.clean().await?;
+        }
+        Ok(moved)
+    }
+}
+
+/// What [`replace`] did: these documents' rows are in `path` now.
+struct Replaced {
+    path: Option<Arc<str>>,
+    documents: Vec<String>,
+}
+
+impl Replaced {
+    fn note(self, files: &mut Files) {
+        if let Some(path) = self.path {
+            files.extend(self.documents.into_iter().map(|id| (id, path.clone())));
+        }
+    }
+}
+
+/// Writes `new` and, with them, what stays of the files that hold rows of the documents `gone`.
+async fn replace(
+    table: &mut Table,
+    key: &str,
+    files: &Files,
+    gone: &BTreeSet<&str>,
+    new: RecordBatch,
+    made: &mut Vec<PathBuf>,
+) -> Result<Replaced, Error> {
+    let layout = table.layout;
+    let failed = |source| Error::Columns { table: layout.name, source };
+    let touched: BTreeSet<&Arc<str>> = gone.iter().filter_map(|id| files.get(*id)).collect();
+    let touched: Vec<String> = touched.into_iter().map(|path| path.to_string()).collect();
+    let mut batches = Vec::new();
+    for path in &touched {
+        for batch in table.read_file(path, None)? {
+            let ids = layout.read(&batch).texts(key)?;
+            let stays: BooleanArray = ids.iter().map(|id| Some(id.is_none_or(|id| !gone.contains(id)))).collect();
+            batches.push(filter_record_batch(&batch, &stays).map_err(failed)?);
+        }
+    }
+    batches.push(new);
+    let all = concat_batches(&layout.schema(), &batches).map_err(failed)?;
+    let documents: BTreeSet<&str> = layout.read(&all).texts(key)?.iter().flatten().collect();
+    let documents = documents.into_iter().map(str::to_owned).collect();
+    let path = table.write(&touched, all, made).await?;
+    Ok(Replaced { path: path.map(Into::into), documents })
+}
+
+/// Joins a table's small files when there are some. The rows stay the same, and those of one file stay together.
+async fn join(table: &mut Table, made: &mut Vec<PathBuf>) -> Result<bool, Error> {
+    let files = small(&table.files());
+    if files.len() < SOME_FILES {
+        return Ok(false);
+    }
+    let (mut group, mut rows) = (Vec::new(), 0);
+    for (index, file) in files.iter().enumerate() {
+        rows += file.rows;
+        group.push(file.path.clone());
+        if rows >= FULL_FILE_ROWS || index + 1 == files.len() {
+            join_group(table, &group, made).await?;
+            (group, rows) = (Vec::new(), 0);
+        }
+    }
+    Ok(true)
+}
+
+async fn join_group(table: &mut Table, group: &[String], made: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let mut batches = Vec::new();
+    for path in group {
+        batches.extend(table.read_file(path, None)?);
+    }
+    let layout = table.layout;
+    let failed = |source| Error::Columns { table: layout.name, source };
+    let all = concat_batches(&layout.schema(), &batches).map_err(failed)?;
+    table.write(group, all, made).await.map(drop)
+}
+
+fn small(files: &[TableFile]) -> Vec<TableFile> {
+    files.iter().filter(|file| file.rows < FULL_FILE_ROWS).cloned().collect()
+}
+
+fn paths(files: &[TableFile]) -> Vec<String> {
+    files.iter().map(|file| file.path.clone()).collect()
+}

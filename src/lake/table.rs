@@ -1,0 +1,178 @@
+//! One Delta table: append, replace whole files, read, restore.
+//!
+//! Rows are replaced by rewriting the few files that hold them, in the same Delta version that brings the new rows: any
+//! reader of any version sees each document once, and no query engine runs for it. Delta's own `MERGE` and `DELETE` plan
+//! through DataFusion and scan the whole table to find those files; the lake, being the only writer, knows them.
+
+use std::{fs::File, path::PathBuf};
+
+use arrow::array::RecordBatch;
+use deltalake::{
+    DeltaTable, DeltaTableError,
+    kernel::{
+        Action, StructType,
+        engine::arrow_conversion::TryIntoKernel,
+        transaction::{CommitBuilder, CommitProperties},
+    },
+    logstore::LogStoreRef,
+    operations::create::CreateBuilder,
+    parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
+    protocol::{DeltaOperation, SaveMode},
+    table::{builder::DeltaTableBuilder, state::DeltaTableState},
+    writer::{DeltaWriter, RecordBatchWriter},
+};
+use url::Url;
+
+use crate::{Error, columns::Layout};
+
+pub(crate) struct Table {
+    pub layout: Layout,
+    folder: PathBuf,
+    url: Url,
+    log: LogStoreRef,
+    state: DeltaTableState,
+}
+
+/// One file of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct TableFile {
+    /// Relative to the table's folder.
+    pub path: String,
+    pub rows: usize,
+}
+
+impl Table {
+    /// Opens the table in `folder` at its newest version, or makes an empty one there.
+    pub async fn open(folder: PathBuf, layout: Layout) -> Result<Self, Error> {
+        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let folder = folder.canonicalize().map_err(Error::io("open", &folder))?;
+        let failed = || Error::table("open", layout.name);
+        let url = Url::from_directory_path(&folder)
+            .map_err(|()| DeltaTableError::generic("the folder's path is not absolute"))
+            .map_err(failed())?;
+        let table = match load(&url).await {
+            Err(DeltaTableError::NotATable(_)) => create(&url, &layout).await,
+            found => found,
+        }
+        .map_err(failed())?;
+        let state = table.snapshot().map_err(failed())?.clone();
+        Ok(Self { layout, folder, url, log: table.log_store(), state })
+    }
+
+    pub fn version(&self) -> u64 {
+        self.state.version() as u64
+    }
+
+    /// Returns the table's files.
+    pub fn files(&self) -> Vec<TableFile> {
+        let file = |view: deltalake::kernel::LogicalFileView| TableFile {
+            path: view.path().into_owned(),
+            rows: view.num_records().unwrap_or(0),
+        };
+        self.state.log_data().iter().map(file).collect()
+    }
+
+    /// Makes the next version: the files `replaced` leave it, `rows` enter it as one file (none when there are no rows).
+    ///
+    /// Returns the new file's path. Files that were made are added to `made`.
+    pub async fn write(
+        &mut self,
+        replaced: &[String],
+        rows: RecordBatch,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<Option<String>, Error> {
+        let failed = || Error::table("write", self.layout.name);
+        let mut actions: Vec<Action> = self
+            .state
+            .log_data()
+            .iter()
+            .filter(|view| replaced.iter().any(|path| *path == view.path()))
+            .map(|view| Action::Remove(view.remove_action(true)))
+            .collect();
+        if actions.len() != replaced.len() {
+            let what =
+                format!("{} of {} files to replace are not in it", replaced.len() - actions.len(), replaced.len());
+            return Err(Error::Damaged { table: self.layout.name, what });
+        }
+        let mut path = None;
+        if rows.num_rows() > 0 {
+            let mut writer =
+                RecordBatchWriter::try_new(&self.url, self.layout.schema(), None, None).map_err(failed())?;
+            writer.write(rows).await.map_err(failed())?;
+            for add in writer.flush().await.map_err(failed())? {
+                made.push(self.folder.join(&add.path));
+                path = Some(add.path.clone());
+                actions.push(Action::Add(add));
+            }
+        }
+        if actions.is_empty() {
+            return Ok(None);
+        }
+        let mode = if replaced.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
+        let operation = DeltaOperation::Write { mode, partition_by: None, predicate: None };
+        // The log is the history rollback leans on: it is checkpointed now and then, and cleaned by age as Delta's default is.
+        let finished = CommitBuilder::from(CommitProperties::default().with_max_retries(0))
+            .with_actions(actions)
+            .build(Some(&self.state), self.log.clone(), operation)
+            .await
+            .map_err(failed())?;
+        self.state = finished.snapshot();
+        made.push(self.log_file());
+        Ok(path)
+    }
+
+    /// Reads one file's rows; with `columns`, only these.
+    pub fn read_file(&self, path: &str, columns: Option<&[&str]>) -> Result<Vec<RecordBatch>, Error> {
+        let failed = || Error::table("read", self.layout.name);
+        let path = self.folder.join(path);
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(DeltaTableError::from).map_err(failed())?;
+        let mask = match columns {
+            Some(columns) => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
+            None => ProjectionMask::all(),
+        };
+        let reader = builder
+            .with_projection(mask)
+            .with_batch_size(8192)
+            .build()
+            .map_err(DeltaTableError::from)
+            .map_err(failed())?;
+        reader.collect::<Result<_, _>>().map_err(DeltaTableError::from).map_err(failed())
+    }
+
+    /// Reads the whole table.
+    pub fn read(&self) -> Result<Vec<RecordBatch>, Error> {
+        let mut all = Vec::new();
+        for file in self.files() {
+            all.extend(self.read_file(&file.path, None)?);
+        }
+        Ok(all)
+    }
+
+    /// Brings back the content of an older version, as a new version: nobody's history is rewritten.
+    pub async fn restore(&mut self, version: u64, made: &mut Vec<PathBuf>) -> Result<(), Error> {
+        let failed = || Error::table("restore", self.layout.name);
+        let table = load(&self.url).await.map_err(failed())?;
+        let (table, _) = table.restore().with_version_to_restore(version as _).await.map_err(failed())?;
+        self.state = table.snapshot().map_err(failed())?.clone();
+        made.push(self.log_file());
+        Ok(())
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("_delta_log").join(format!("{:020}.json", self.version()))
+    }
+}
+
+async fn load(url: &Url) -> Result<DeltaTable, DeltaTableError> {
+    DeltaTableBuilder::from_url(url.clone())?.load().await
+}
+
+async fn create(url: &Url, layout: &Layout) -> Result<DeltaTable, DeltaTableError> {
+    let schema: StructType = layout.schema().as_ref().try_into_kernel()?;
+    CreateBuilder::new()
+        .with_location(url.as_str())
+        .with_table_name(layout.name)
+        .with_columns(schema.fields().cloned())
+        .await
+}

@@ -1,0 +1,455 @@
+//! The room at its face: what a user of the lake can rely on.
+
+use std::collections::BTreeMap;
+
+use base::{CustomerLayout, Digest, Layout, Place, Secret, Slug, file::LockError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Access, ChunkRow, Client, Commit, CommitId, DocumentRow, DocumentStatus, EmbedSpec, Error, Feedback, Interaction,
+    Lake, SearchMode, SearchRequest, Verdict, VersionRow, chunk_id, document_id, rows, serve::serve_lake, store::Step,
+    table::Table, vectors::Vectors,
+};
+
+const DIMENSION: usize = 8;
+
+fn spec() -> EmbedSpec {
+    EmbedSpec { dimension: DIMENSION, model: Digest::of(b"model") }
+}
+
+struct Home {
+    _dir: tempfile::TempDir,
+    layout: CustomerLayout,
+}
+
+fn home() -> Home {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::rooted(dir.path()).customer(&Slug::parse("eaton").unwrap());
+    Home { _dir: dir, layout }
+}
+
+impl Home {
+    async fn open(&self) -> Lake {
+        Lake::open(&self.layout, spec()).await.unwrap()
+    }
+}
+
+/// A unit vector that leans towards one of the axes.
+fn towards(axis: usize) -> Vec<f32> {
+    let mut vector = vec![0.1; DIMENSION];
+    vector[axis % DIMENSION] = 1.0;
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    vector.iter().map(|value| value / length).collect()
+}
+
+fn document(path: &str, chunks: usize) -> DocumentRow {
+    DocumentRow {
+        id: document_id("/data", path),
+        source: "/data".to_owned(),
+        path: path.to_owned(),
+        name: path.to_owned(),
+        digest: Some(Digest::of(path.as_bytes())),
+        size_bytes: 10,
+        modified_ms: 20,
+        format: "txt".to_owned(),
+        language: Some("de".to_owned()),
+        title: None,
+        status: if chunks > 0 { DocumentStatus::Searchable } else { DocumentStatus::Failed },
+        reason: (chunks == 0).then(|| "it's \"torn\"".to_owned()),
+        chunk_count: chunks as u32,
+        ingested_ms: 30,
+        metadata: BTreeMap::from([("author".to_owned(), "Müller".to_owned())]),
+    }
+}
+
+/// A commit that writes one document with these passages; passage n leans towards axis n.
+fn write(path: &str, passages: &[&str]) -> Commit {
+    let document = document(path, passages.len());
+    let chunk = |(ordinal, text): (usize, &&str)| ChunkRow {
+        id: chunk_id(&document.id, ordinal as u32, text),
+        document_id: document.id.clone(),
+        ordinal: ordinal as u32,
+        text: (*text).to_owned(),
+        heading_path: vec!["Katalog".to_owned(), "Klemmen".to_owned()],
+        place: Place::page(ordinal as u32 + 1),
+        language: Some("de".to_owned()),
+        token_count: 5,
+        vector: towards(ordinal),
+    };
+    Commit { chunks: passages.iter().enumerate().map(chunk).collect(), upsert: vec![document], remove: Vec::new() }
+}
+
+fn remove(path: &str) -> Commit {
+    Commit { remove: vec![document_id("/data", path)], ..Commit::default() }
+}
+
+/// Everything a user sees of the documents: their rows, and all chunks with what search says about them.
+async fn everything(lake: &Lake) -> (Vec<DocumentRow>, Vec<ChunkRow>, Vec<String>) {
+    let mut found = Vec::new();
+    for text in ["alpha", "beta", "gamma"] {
+        let hits = lake.search(SearchRequest::hybrid(text, Some(towards(1)), 50)).await.unwrap();
+        found.extend(
+            hits.iter().map(|hit| format!("{text} {} {} {} {:.6}", hit.rank, hit.document, hit.text, hit.score)),
+        );
+    }
+    (lake.documents(), lake.all_chunks(None, 1000).await.unwrap(), found)
+}
+
+/// What an outside reader finds at the versions the newest row of `commits` names: each document and chunk once, the
+/// chunks of Delta and of Lance the same, and no chunk without its document.
+async fn check_stored(home: &Home) {
+    let table = |layout_of: crate::columns::Layout| Table::open(home.layout.delta().join(layout_of.name), layout_of);
+    let mut commits = Vec::new();
+    for batch in table(rows::COMMITS).await.unwrap().read().unwrap() {
+        commits.extend(rows::commits_rows(&batch).unwrap());
+    }
+    let newest = commits.into_iter().max_by_key(|row| row.id).unwrap();
+    let (documents, chunks) = (table(rows::DOCUMENTS).await.unwrap(), table(rows::CHUNKS).await.unwrap());
+    let vectors = Vectors::open(home.layout.lance().join("chunks"), spec()).await.unwrap();
+    assert_eq!((documents.version(), chunks.version()), (newest.documents, newest.chunks));
+    assert_eq!(vectors.version(), newest.lance_chunks);
+    let mut known = Vec::new();
+    for batch in documents.read().unwrap() {
+        known.extend(rows::documents_rows(&batch).unwrap().into_iter().map(|row| row.id));
+    }
+    let mut in_delta = Vec::new();
+    for batch in chunks.read().unwrap() {
+        in_delta.extend(rows::chunks_rows(&batch).unwrap().into_iter().map(|row| (row.id, row.document_id)));
+    }
+    let mut in_lance = Vec::new();
+    vectors.load(|chunk| in_lance.push((chunk.id, chunk.document_id))).await.unwrap();
+    in_delta.sort();
+    in_lance.sort();
+    assert_eq!(in_delta, in_lance);
+    assert!(in_delta.iter().all(|(_, document)| known.contains(document)));
+    let count = known.len() + in_delta.len();
+    known.extend(in_delta.into_iter().map(|(id, _)| id));
+    known.sort();
+    known.dedup();
+    assert_eq!(known.len(), count, "a row is there twice");
+}
+
+async fn ranking(lake: &Lake, question: &str) -> Vec<String> {
+    let request = SearchRequest { mode: SearchMode::Lexical, ..SearchRequest::hybrid(question, None, 10) };
+    lake.search(request).await.unwrap().into_iter().map(|hit| hit.document).collect()
+}
+
+#[tokio::test]
+async fn what_was_committed_comes_back_also_after_reopening() {
+    let home = home();
+    let lake = home.open().await;
+    let commit = write("a/preise.txt", &["alpha eins", "beta zwei"]);
+    assert_eq!(lake.commit(commit.clone()).await.unwrap(), CommitId(1));
+    lake.commit(write("leer.txt", &[])).await.unwrap();
+    let before = everything(&lake).await;
+    assert_eq!(before.0.len(), 2);
+    assert_eq!(before.1.len(), 2);
+
+    let document = &commit.upsert[0];
+    assert_eq!(lake.document(&document.id), Some(document.clone()));
+    let unpacked = |chunk: &ChunkRow| ChunkRow { vector: Vec::new(), ..chunk.clone() };
+    let expected: Vec<_> = commit.chunks.iter().map(unpacked).collect();
+    assert_eq!(lake.chunks_of(&document.id).await.unwrap(), expected);
+    assert_eq!(lake.chunk(&expected[1].id).await.unwrap(), Some(expected[1].clone()));
+
+    let hits = lake.search(SearchRequest::hybrid("zwei", Some(towards(1)), 1)).await.unwrap();
+    assert_eq!((hits[0].rank, hits[0].document.as_str(), hits[0].text.as_str()), (1, "a/preise.txt", "beta zwei"));
+    assert_eq!(hits[0].place.to_string(), "page 2");
+    assert!((hits[0].similarity.unwrap() - 1.0).abs() < 1e-5 && hits[0].lexical_score.unwrap() > 0.0);
+    assert_eq!((hits[0].vector_rank, hits[0].lexical_rank), (Some(1), Some(1)));
+
+    let stats = lake.stats().await.unwrap();
+    assert_eq!((stats.documents, stats.searchable, stats.failed, stats.chunks, stats.commits), (2, 1, 1, 2, 2));
+    assert!(stats.bytes > 1000);
+    drop(lake);
+    assert_eq!(everything(&home.open().await).await, before);
+}
+
+#[tokio::test]
+async fn a_document_written_again_replaces_its_chunks_and_a_removed_one_is_gone() {
+    let home = home();
+    let lake = home.open().await;
+    for path in ["a.txt", "b.txt"] {
+        lake.commit(write(path, &["alpha", "beta"])).await.unwrap();
+    }
+    lake.commit(write("a.txt", &["gamma"])).await.unwrap();
+    assert_eq!(ranking(&lake, "alpha").await, ["b.txt"]);
+    assert_eq!(ranking(&lake, "gamma").await, ["a.txt"]);
+    lake.commit(remove("b.txt")).await.unwrap();
+    lake.commit(remove("never-there.txt")).await.unwrap();
+    assert_eq!(ranking(&lake, "alpha").await, [""; 0]);
+    let before = everything(&lake).await;
+    assert_eq!((before.0.len(), before.1.len()), (1, 1));
+    check_stored(&home).await;
+    drop(lake);
+    assert_eq!(everything(&home.open().await).await, before);
+}
+
+#[tokio::test]
+async fn a_commit_stopped_between_any_two_steps_never_happened_and_can_be_made_again() {
+    let home = home();
+    let lake = home.open().await;
+    lake.commit(write("a.txt", &["alpha", "beta"])).await.unwrap();
+    lake.commit(write("b.txt", &["alpha gamma"])).await.unwrap();
+    let mut lake = Some(lake);
+    for (round, step) in Step::ALL.into_iter().enumerate() {
+        let open = lake.take().unwrap();
+        let before = everything(&open).await;
+        // Replaces a, removes b, adds c: every table and the vectors change.
+        let mut next = write("a.txt", &[&format!("alpha beta round {round}"), "gamma"]);
+        next.upsert.extend(write(&format!("c{round}.txt"), &["beta"]).upsert);
+        next.chunks.extend(write(&format!("c{round}.txt"), &["beta"]).chunks);
+        next.remove = vec![document_id("/data", "b.txt")];
+        let stopped = open.commit_until(next.clone(), Some(step)).await;
+        assert!(matches!(stopped, Err(Error::Stopped(_))), "{step:?}: {stopped:?}");
+        assert_eq!(everything(&open).await, before, "{step:?}: searches saw half a commit");
+        drop(open);
+
+        let reopened = home.open().await;
+        assert_eq!(everything(&reopened).await, before, "{step:?}: reopening shows half a commit");
+        // The same handle goes on after a failure too, without reopening.
+        let stopped = reopened.commit_until(next.clone(), Some(step)).await;
+        assert!(matches!(stopped, Err(Error::Stopped(_))));
+        reopened.commit(next).await.unwrap();
+        let after = everything(&reopened).await;
+        assert_eq!(after.0.len(), 2 + round, "{step:?}");
+        assert_eq!(after.1.len(), 3 + round, "{step:?}");
+        assert_eq!(ranking(&reopened, &format!("round {round}")).await, ["a.txt"], "{step:?}");
+        check_stored(&home).await;
+        drop(reopened);
+        let reopened = home.open().await;
+        assert_eq!(everything(&reopened).await, after, "{step:?}: reopening lost the commit");
+        lake = Some(reopened);
+    }
+}
+
+#[tokio::test]
+async fn words_codes_and_numbers_are_found_in_any_spelling() {
+    let home = home();
+    let lake = home.open().await;
+    for (path, text) in [
+        ("klemme.txt", "Die Reihenklemme WDU 2.5 für Leiter bis 2,5 mm² ist beige."),
+        ("wdu4.txt", "Die Reihenklemme WDU 4 ist grau."),
+        ("siemens.txt", "Baugruppe 6ES7 131-6BF01-0BA0, geprüft nach EN 60947-2"),
+        ("pruefung.txt", "Prüfungen der Anlage und der Häuser, Preis 1.234,50 EUR"),
+        ("english.txt", "The circuit breakers protect the motors."),
+        ("motor.txt", "Motorschutzschalter für den Motor"),
+    ] {
+        lake.commit(write(path, &[text])).await.unwrap();
+    }
+    for (question, best) in [
+        ("WDU2,5", "klemme.txt"),
+        ("wdu-2.5", "klemme.txt"),
+        ("WDU 4", "wdu4.txt"),
+        ("6ES7131-6BF01", "siemens.txt"),
+        ("6es7 131", "siemens.txt"),
+        ("EN60947-2", "siemens.txt"),
+        ("pruefung", "pruefung.txt"),
+        ("Haus", "pruefung.txt"),
+        ("1234.5", "pruefung.txt"),
+        ("motor protection with a circuit breaker", "english.txt"),
+        ("Schutzschalter", "motor.txt"),
+    ] {
+        assert_eq!(ranking(&lake, question).await.first().map(String::as_str), Some(best), "{question}");
+    }
+    let mut found = ranking(&lake, "Klemmen").await;
+    found.sort();
+    assert_eq!(found, ["klemme.txt", "wdu4.txt"]);
+}
+
+#[tokio::test]
+async fn modes_keep_their_own_order_and_hybrid_never_loses_what_vectors_know() {
+    let home = home();
+    let lake = home.open().await;
+    lake.commit(write("a.txt", &["eins 2019", "zwei", "drei", "vier 2019"])).await.unwrap();
+    let search = |mode| {
+        let request =
+            SearchRequest { mode, ..SearchRequest::hybrid("completely foreign question of 2019", Some(towards(1)), 4) };
+        lake.search(request)
+    };
+    let hits = search(SearchMode::Vector).await.unwrap();
+    assert_eq!(hits[0].text, "zwei");
+    assert!(hits.windows(2).all(|pair| pair[0].score >= pair[1].score) && hits.len() == 4);
+    assert_eq!(search(SearchMode::Lexical).await.unwrap().len(), 2);
+    assert_eq!(search(SearchMode::Hybrid).await.unwrap()[0].text, "zwei");
+}
+
+#[tokio::test]
+async fn contradictions_are_refused_before_anything_is_written() {
+    let home = home();
+    let lake = home.open().await;
+    let mut foreign = write("a.txt", &["alpha"]);
+    foreign.chunks[0].document_id = "other".to_owned();
+    let mut short = write("a.txt", &["alpha"]);
+    short.chunks[0].vector.pop();
+    let mut infinite = write("a.txt", &["alpha"]);
+    infinite.chunks[0].vector[0] = f32::NAN;
+    let mut twice = write("a.txt", &["alpha"]);
+    twice.upsert.push(twice.upsert[0].clone());
+    for commit in [foreign, short, infinite, twice] {
+        assert!(matches!(lake.commit(commit).await, Err(Error::Refused(_))));
+    }
+    assert_eq!(lake.stats().await.unwrap().commits, 0);
+    let long = SearchRequest::hybrid("a", Some(vec![0.0; DIMENSION + 1]), 1);
+    assert!(matches!(lake.search(long).await, Err(Error::Refused(_))));
+    assert_eq!(lake.search(SearchRequest::hybrid("a", Some(towards(0)), 5)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_lake_has_one_holder_and_one_model() {
+    let home = home();
+    let lake = home.open().await;
+    let held = Lake::open(&home.layout, spec()).await.err();
+    assert!(matches!(held, Some(Error::Lock(LockError::Held { .. }))), "{held:?}");
+    drop(lake);
+    let other = EmbedSpec { model: Digest::of(b"another model"), ..spec() };
+    let refused = Lake::open(&home.layout, other).await.err();
+    assert!(matches!(refused, Some(Error::OtherModel { .. })), "{refused:?}");
+    let longer = EmbedSpec { dimension: DIMENSION * 2, ..spec() };
+    assert!(matches!(Lake::open(&home.layout, longer).await.err(), Some(Error::OtherModel { .. })));
+    home.open().await;
+}
+
+fn interaction(number: i64) -> Interaction {
+    Interaction {
+        id: format!("i{number}"),
+        asked_ms: number,
+        question: "Was kostet die WDU 2.5?".to_owned(),
+        answer: "0,50 EUR".to_owned(),
+        abstained: false,
+        version: "v1".to_owned(),
+        citations: serde_json::json!([{"n": 1}]),
+        timings: serde_json::json!({"total_ms": 12}),
+        asker: "anna".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn interactions_are_kept_once_across_kills_and_folds() {
+    let home = home();
+    let lake = home.open().await;
+    let all: Vec<_> = (0..70).map(interaction).collect();
+    let feedback = Feedback {
+        interaction_id: "i3".to_owned(),
+        at_ms: 99,
+        verdict: Verdict::Down,
+        correction: Some("0,55 EUR".to_owned()),
+    };
+    // More than one fold's worth: some are in the table, the rest in the journal.
+    for row in &all {
+        lake.record(row.clone()).await.unwrap();
+    }
+    lake.feedback(feedback.clone()).await.unwrap();
+    assert_eq!(lake.interactions(0).await.unwrap(), all);
+    assert_eq!(lake.interactions(60).await.unwrap(), all[60..]);
+    // Dropped without a goodbye, as by a kill.
+    drop(lake);
+    let lake = home.open().await;
+    assert_eq!(lake.interactions(0).await.unwrap(), all);
+    assert_eq!(lake.feedback_since(0).await.unwrap(), [feedback]);
+    let journal = home.layout.lakehouse().join("journal");
+    assert_eq!(std::fs::read_dir(journal).unwrap().count(), 0, "what is in the tables leaves the journal");
+}
+
+#[tokio::test]
+async fn a_version_written_again_is_replaced() {
+    let home = home();
+    let lake = home.open().await;
+    let row = |version: &str, decision: &str| VersionRow {
+        version: version.to_owned(),
+        created_ms: version.len() as i64,
+        directory: format!("{version}_20261122"),
+        parent: None,
+        decision: decision.to_owned(),
+        perplexity_before: Some(12.5),
+        perplexity_after: None,
+        details: serde_json::json!({"seed": 7}),
+    };
+    lake.put_version(row("v1", "promoted")).await.unwrap();
+    lake.put_version(row("v22", "promoted")).await.unwrap();
+    lake.put_version(row("v1", "rolled-back")).await.unwrap();
+    let expected = [row("v1", "rolled-back"), row("v22", "promoted")];
+    assert_eq!(lake.versions().await.unwrap(), expected);
+    drop(lake);
+    assert_eq!(home.open().await.versions().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn many_small_commits_are_joined_and_stay_searchable() {
+    let home = home();
+    let lake = home.open().await;
+    for number in 0..12 {
+        lake.commit(write(&format!("{number}.txt"), &["alpha", &format!("nummer{number}")])).await.unwrap();
+    }
+    lake.commit(write("3.txt", &["beta"])).await.unwrap();
+    let before = everything(&lake).await;
+    lake.refresh().await.unwrap();
+    assert_eq!(everything(&lake).await, before);
+    let files = |folder: std::path::PathBuf| std::fs::read_dir(folder).unwrap().count();
+    let indices = home.layout.lance().join("chunks").join("_indices");
+    assert!(files(indices) > 0, "the stored BM25 index is missing");
+    // What comes later is found at once, replaced rows vanish, and a second refresh takes them in.
+    lake.commit(write("4.txt", &["gamma"])).await.unwrap();
+    assert_eq!(ranking(&lake, "gamma").await, ["4.txt"]);
+    check_stored(&home).await;
+    lake.refresh().await.unwrap();
+    check_stored(&home).await;
+    let after = everything(&lake).await;
+    drop(lake);
+    let lake = home.open().await;
+    assert_eq!(everything(&lake).await, after);
+    assert_eq!(ranking(&lake, "nummer7").await[0], "7.txt");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_answers_as_the_library_does() {
+    // The first of several tests to install the provider wins; all install the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let home = home();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let token = Secret::generate().unwrap();
+    let stop = CancellationToken::new();
+    let role = tokio::spawn(serve_lake(home.layout.clone(), spec(), token.clone(), listener, stop.clone()));
+    let health = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ready = async {
+        while !health.get(format!("{url}/health")).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), ready).await.unwrap();
+
+    // The lock is the role's: whoever asks now is sent to it.
+    let remote = Access::open(&home.layout, spec(), Some((url.as_str(), token.clone()))).await.unwrap();
+    assert!(matches!(remote, Access::Remote(_)));
+    let commit = write("a b/ü.txt", &["alpha eins", "beta zwei"]);
+    remote.commit(commit.clone()).await.unwrap();
+    remote.record(interaction(5)).await.unwrap();
+    remote.refresh().await.unwrap();
+    let hits = remote.search(SearchRequest::hybrid("zwei", Some(towards(1)), 2)).await.unwrap();
+    let documents = remote.documents().await.unwrap();
+    let chunks = remote.all_chunks(None, 10).await.unwrap();
+    assert_eq!((documents.len(), chunks.len()), (1, 2));
+    assert_eq!(remote.all_chunks(Some(&chunks[0].id), 10).await.unwrap(), chunks[1..]);
+    assert_eq!(remote.document(&documents[0].id).await.unwrap().as_ref(), documents.first());
+    assert_eq!(remote.document("no such").await.unwrap(), None);
+    assert_eq!(remote.chunks_of(&documents[0].id).await.unwrap().len(), 2);
+    assert_eq!(remote.stats().await.unwrap().chunks, 2);
+    assert_eq!(remote.interactions(5).await.unwrap(), [interaction(5)]);
+    let mut short = commit;
+    short.chunks[0].vector.pop();
+    assert!(matches!(remote.commit(short).await, Err(Error::Refused(_))));
+    let other = EmbedSpec { model: Digest::of(b"another model"), ..spec() };
+    let stranger = Client::new(&url, token, other).unwrap();
+    assert!(matches!(stranger.search(SearchRequest::hybrid("a", None, 1)).await, Err(Error::Refused(_))));
+    let thief = Client::new(&url, Secret::new("guess"), spec()).unwrap();
+    assert!(matches!(thief.stats().await, Err(Error::Answered { status: 401, .. })));
+
+    stop.cancel();
+    role.await.unwrap().unwrap();
+    assert!(matches!(remote.stats().await, Err(Error::Unreachable { .. })));
+    drop(remote);
+    let lake = home.open().await;
+    assert_eq!(lake.search(SearchRequest::hybrid("zwei", Some(towards(1)), 2)).await.unwrap(), hits);
+    assert_eq!(lake.documents(), documents);
+}

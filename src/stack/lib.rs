@@ -1,0 +1,34 @@
+//! Runs the roles of a customer as processes of this binary: the native runtime.
+//!
+//! A role is started in a session of its own, with an empty environment, and outlives whoever started it. What was
+//! started is recorded (pid, start time, command line, port, binary, configuration); whoever comes next adopts a process
+//! only if all of that still fits, so that a reused pid is never signalled.
+//!
+//! It refuses to signal a process it cannot prove to be its own, and never puts a secret into an argument or the
+//! environment.
+//!
+//! Invariants:
+//! - liveness (`/proc`, pid record) and readiness (`GET /health`) are asked separately, each with a deadline;
+//! - a record is written atomically after the process runs; a process without a record is found again by its port;
+//! - logs are capped, also when nobody but the role is there to cap them ([`RotatingWriter`]).
+
+mod config;
+mod error;
+pub mod http;
+mod identity;
+mod logfile;
+mod native;
+mod process;
+mod record;
+mod state;
+mod unix;
+
+pub use config::service_config;
+pub use error::Error;
+pub use identity::Identity;
+pub use logfile::RotatingWriter;
+pub use native::{Native, Observation, own_ports};
+pub use process::{Ended, resident_bytes, spawn, stop};
+pub use record::RoleRecord;
+pub use state::{Readiness, RoleState};
+pub use unix::{bind_private, connect};

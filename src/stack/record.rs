@@ -1,0 +1,53 @@
+use std::path::{Path, PathBuf};
+
+use base::{Digest, Role, Timestamp, file};
+use serde::{Deserialize, Serialize};
+
+use crate::Identity;
+use crate::identity::command_line;
+
+/// What was started: enough to find it again, and to see whether it is still what should run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleRecord {
+    /// Version of this format: 1.
+    pub format: u32,
+    /// Which role.
+    pub role: Role,
+    /// The process.
+    pub identity: Identity,
+    /// Its command line.
+    pub command: Vec<String>,
+    /// Where it listens.
+    pub port: u16,
+    /// The version of the binary it runs, links resolved.
+    pub binary: PathBuf,
+    /// Digest of the configuration it read.
+    pub config: Digest,
+    /// When it was started.
+    pub started: Timestamp,
+}
+
+const RECORD_BYTES_MAX: u64 = 64 << 10;
+
+impl RoleRecord {
+    pub(crate) const FORMAT: u32 = 1;
+
+    /// Reads a record; one that is absent, damaged or of another version is `None`, because a process is never signalled
+    /// on the word of such a file.
+    pub fn read(path: &Path) -> Option<Self> {
+        let bytes = file::read_bounded(path, RECORD_BYTES_MAX).ok()?;
+        let record: Self = serde_json::from_slice(&bytes).ok()?;
+        (record.format == Self::FORMAT).then_some(record)
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> std::io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).map_err(std::io::Error::other)?;
+        file::write_atomic(path, &bytes, 0o600)
+    }
+
+    /// Returns whether the recorded process lives and still is what was started.
+    pub fn is_alive(&self) -> bool {
+        self.identity.is_alive() && command_line(self.identity.pid).as_ref() == Some(&self.command)
+    }
+}

@@ -1,0 +1,54 @@
+use base::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How a role stands, as the agent sees and reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RoleState {
+    /// It runs and has not yet said that it is ready.
+    Starting,
+    /// It runs and answers.
+    Ready,
+    /// It runs, was ready once, and does not answer.
+    Unhealthy {
+        /// What the probe met.
+        reason: String,
+    },
+    /// It does not run, and should not.
+    Stopped,
+    /// It ended by itself and will be started again.
+    BackingOff {
+        /// When.
+        until: Timestamp,
+    },
+    /// It ended too often; it stays down until somebody runs `0711 start`.
+    NeedsAPerson {
+        /// How it ended the last time.
+        reason: String,
+    },
+}
+
+impl RoleState {
+    /// Returns one or two words for a table.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unhealthy { .. } => "unhealthy",
+            Self::Stopped => "stopped",
+            Self::BackingOff { .. } => "restarting",
+            Self::NeedsAPerson { .. } => "needs a person",
+        }
+    }
+}
+
+/// What a readiness probe met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// `200`.
+    Ready,
+    /// `503`: it is on its way.
+    Starting,
+    /// No answer in time, or another one.
+    Failing(String),
+}

@@ -1,0 +1,145 @@
+//! `kill -9` of `install`, then the same command again: the same end, and finished work is not done twice.
+//!
+//! `scripts/test.sh` kills one installation at every journal record, one after the other. `scripts/soak.sh`
+//! (`ZERO711_SOAK=1`) also makes a fresh installation for each of 20 random moments.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    product::{Product, free_port_base},
+    story::install_args,
+};
+
+const DEADLINE: Duration = Duration::from_secs(900);
+
+fn command(product: &Product, base: u16) -> Command {
+    let args = install_args(base);
+    let mut command = product.command(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn records(product: &Product) -> Vec<Value> {
+    let text = fs::read_to_string(product.customer().join("journal.jsonl")).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// What must not depend on interruptions. Folder, ports and time differ between two installations anyway.
+fn outcome(product: &Product) -> Value {
+    let bytes = fs::read(product.customer().join("receipt.json")).expect("the receipt is written");
+    let receipt: Value = serde_json::from_slice(&bytes).unwrap();
+    let stats = product.json(&["status"]);
+    json!({
+        "documents": receipt["documents"],
+        "documents_in_lake": stats["documents"],
+        "adapter_decision": receipt["adapter"]["decision"],
+        "adapter_version": receipt["adapter"]["version"],
+        "models": receipt["models"].as_array().unwrap().iter().map(|model| model["digest"].clone()).collect::<Vec<_>>(),
+        "license": receipt["license"],
+    })
+}
+
+/// Finished steps are in the journal once each: nothing that was done is done again.
+fn nothing_was_done_twice(product: &Product) {
+    let mut finished = std::collections::HashMap::new();
+    for record in records(product) {
+        if record["event"] == "step_finished" || record["event"] == "finished" {
+            *finished.entry(record["step"].to_string()).or_insert(0) += 1;
+        }
+    }
+    for (step, times) in finished {
+        assert_eq!(times, 1, "{step} was finished {times} times");
+    }
+}
+
+#[test]
+fn kill_at_every_journal_record() {
+    let product = Product::new();
+    let base = free_port_base();
+    let started = Instant::now();
+    let mut next = 1;
+    let mut kills = 0;
+    loop {
+        assert!(started.elapsed() < DEADLINE, "the installation does not end");
+        let mut child = command(&product, base).spawn().unwrap();
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if records(&product).len() >= next {
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        match ended {
+            Some(status) => {
+                assert!(status.success(), "{status}");
+                break;
+            }
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                next = records(&product).len() + 1;
+            }
+        }
+    }
+    println!("killed {kills} times, {} records", records(&product).len());
+    assert!(kills >= 12, "only {kills} kills");
+    nothing_was_done_twice(&product);
+    let killed = outcome(&product);
+    assert_eq!(killed["documents"], killed["documents_in_lake"]);
+    assert_eq!(killed["adapter_version"], "v1", "{killed}");
+    // One more run finds everything in place and changes nothing.
+    let receipt = fs::read(product.customer().join("receipt.json")).unwrap();
+    assert!(command(&product, base).status().unwrap().success());
+    assert_eq!(fs::read(product.customer().join("receipt.json")).unwrap(), receipt);
+}
+
+#[test]
+fn kill_at_random_moments() {
+    if std::env::var_os("ZERO711_SOAK").is_none() {
+        println!("skipped: 20 installations take an hour; scripts/soak.sh runs them");
+        return;
+    }
+    let whole = Product::new();
+    assert!(command(&whole, free_port_base()).status().unwrap().success());
+    let expect = outcome(&whole);
+    drop(whole);
+    for round in 0..20_u64 {
+        let product = Product::new();
+        let base = free_port_base();
+        // An installation takes about two minutes; the golden ratio spreads 20 moments over the first.
+        let moment = Duration::from_millis((round * 618 % 1000) * 60);
+        let mut child = command(&product, base).spawn().unwrap();
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(command(&product, base).status().unwrap().success(), "killed after {moment:?}");
+        assert_eq!(outcome(&product), expect, "killed after {moment:?}");
+        nothing_was_done_twice(&product);
+    }
+}
+
+#[test]
+fn a_second_install_says_who_holds_the_lock() {
+    let product = Product::new();
+    let base = free_port_base();
+    let mut first = command(&product, base).spawn().unwrap();
+    let started = Instant::now();
+    while records(&product).is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(60), "the first install does not begin");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let args = install_args(base);
+    let second = product.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).expect(5);
+    assert!(second.err.contains(&first.id().to_string()), "{}", second.err);
+    first.kill().unwrap();
+    first.wait().unwrap();
+}

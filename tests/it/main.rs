@@ -1,0 +1,7 @@
+//! The stories, told through the binary. Each has a `--root` of its own.
+
+mod kill;
+mod license;
+mod product;
+mod story;
+mod tidy;
