@@ -166,6 +166,14 @@ pub async fn call_json<T: DeserializeOwned>(endpoint: &Endpoint, ask: Ask<'_>) -
         .map_err(|source| CallError::Broken { endpoint: endpoint.clone(), source: source.into() })
 }
 
+/// The console admits only the names and the port it is called under.
+fn host(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp(address) => address.to_string(),
+        Endpoint::Unix(_) => "localhost".to_owned(),
+    }
+}
+
 /// Both `{"error":"…"}` and the OpenAI form `{"error":{"message":"…"}}`.
 fn message_in(body: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
@@ -186,7 +194,7 @@ where
     let mut request = Request::builder()
         .method(ask.method)
         .uri(ask.path)
-        .header("host", "127.0.0.1")
+        .header("host", host(endpoint))
         .header("accept", "application/json");
     if let Some(token) = ask.token {
         request = request.header("authorization", format!("Bearer {}", token.expose()));

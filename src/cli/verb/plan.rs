@@ -169,6 +169,7 @@ fn missing(answers: &Answers) -> Vec<&'static str> {
 pub fn prepare(layout: &Layout, answers: Answers, asked: bool) -> Outcome<Prepared> {
     let license = ::license::find(&answers.license, &license_dirs(layout))?;
     let entitlement = license.authenticate(&embedded_roots()?)?;
+    entitlement.check_machine(&::plan::machine_hashes(&host::machine_identity()))?;
     let slug = answers.slug()?;
     let customer = layout.customer(&slug);
     let standing: Standing = entitlement.standing(Clock::system().now(), &Seen::load(&customer.seen())?);
