@@ -43,13 +43,16 @@ pub struct Resources {
     pub file_bytes: Option<u64>,
 }
 
+/// A statically linked program has no other source of random numbers, and hash tables want some: whoever confines itself or
+/// starts confined workers keeps these readable.
+pub const RANDOM_SOURCES: [&str; 2] = ["/dev/urandom", "/dev/random"];
+
 impl Policy {
     /// The worker that reads untrusted bytes: no files but the source of random numbers, no network, no programs, bounded
     /// memory.
     pub fn worker(memory_bytes: u64, processor_seconds: u64) -> Self {
         Self {
-            // A statically linked program has no other source of random numbers, and hash tables want some.
-            read: ["/dev/urandom", "/dev/random"].map(PathBuf::from).to_vec(),
+            read: RANDOM_SOURCES.map(PathBuf::from).to_vec(),
             become_nobody: true,
             resources: Resources {
                 address_space_bytes: Some(memory_bytes),

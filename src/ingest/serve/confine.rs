@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base::{CustomerLayout, Role, config::ServiceConfig};
-use extract::sandbox::{self, Applied, Policy, Resources};
+use extract::sandbox::{self, Applied, Policy, RANDOM_SOURCES, Resources};
 use serde_json::{Value, json};
 
 /// Files the role may have open: folders are listed a few at a time and files read a few at a time.
@@ -25,6 +25,7 @@ impl Walls {
 pub(super) fn confine(config: &ServiceConfig, customer: &CustomerLayout, jobs_dir: &Path, exe: &Path) -> Walls {
     let mut read = config.folders.clone();
     read.push(exe.to_owned());
+    read.extend(RANDOM_SOURCES.map(Into::into));
     let policy = Policy {
         read,
         write: vec![customer.ingest_state(), jobs_dir.to_owned(), customer.logs()],
