@@ -46,12 +46,12 @@ command -v cargo >/dev/null || {
 
 [ "$what" = test ] || exit 0
 
-# The outside judges: a browser, the official OpenAI client, PEFT on torch.
+# The outside judges: a browser and the official OpenAI client. PEFT on torch weighs 5 GB and is in scripts/soak.sh.
 packages chromium
 venv="$here/target/test-venv"
 wanted="$here/scripts/test-requirements.txt"
 if ! cmp -s "$wanted" "$venv/installed.txt"; then
-    say "installing the Python packages the tests judge with (openai, playwright, peft, torch)"
+    say "installing the Python packages the tests judge with (openai, playwright)"
     python3 -m venv --help >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null || packages python3-venv
     rm -rf "$venv"
     python3 -m venv "$venv"

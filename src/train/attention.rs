@@ -113,6 +113,7 @@ enum LogSums<'a> {
 
 /// Attends: `heads` receives the outputs by head, `log_sums` one value per (sequence, head, position).
 pub(crate) fn forward(shape: Shape, qkv: &[f32], heads: &mut [f32], log_sums: &mut [f32]) {
+    assert_eq!(heads.len(), shape.head_major_len(), "one output row per query head and position");
     let per_task = shape.length * shape.size;
     heads.par_chunks_exact_mut(per_task).zip(log_sums.par_chunks_exact_mut(shape.length)).enumerate().for_each_init(
         || vec![0.0f32; BLOCK.min(shape.length) * shape.length],

@@ -186,7 +186,7 @@ fn judged(command: &mut Command) {
 
 fn the_openai_client_works(product: &Product, base: u16) {
     let secrets = product.customer().join("deployment/secrets");
-    let url = |port: u16| format!("http://127.0.0.1:{port}/v1");
+    let url = |port: u16| format!("http://127.0.0.1:{port}");
     judged(
         python("tests/openai_client.py")
             .args(["--llm", &url(base + 60), "--embed", &url(base + 1), "--gateway", &url(base)])
