@@ -299,7 +299,8 @@ async fn servers_that_cannot_resume_send_the_whole_again() {
     let bytes = content(100_000);
     let whole = bytes.clone();
     // One ignores ranges; one begins elsewhere; one calls the range unsatisfiable.
-    let odd: [Box<dyn Fn(&[u8]) -> Reply + Send + Sync>; 3] = [
+    type Answerer = Box<dyn Fn(&[u8]) -> Reply + Send + Sync>;
+    let odd: [Answerer; 3] = [
         Box::new(|bytes| Reply::new("200 OK", "", bytes)),
         Box::new(|bytes| Reply::new("206 Partial Content", "content-range: bytes 5-99999/100000\r\n", &bytes[5..])),
         Box::new(|_| Reply::new("416 Range Not Satisfiable", "", b"")),

@@ -71,7 +71,7 @@ impl Shared {
         let Parts { lake, embedding, chat } = parts;
         let clock = Clock::system();
         let versions = answer::promoted(layout.loras());
-        let brain = Brain::new(lake.clone(), embedding, chat, Arc::clone(&versions), clock.clone());
+        let brain = Brain::new(lake.clone(), embedding, chat, Arc::clone(&versions), clock);
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build().map_err(Error::Client)?;
         Ok(Self {
             api_token: api_token(&layout)?,

@@ -131,11 +131,11 @@ fn is_cp850(bytes: &[u8]) -> bool {
             continue;
         }
         match byte {
-            0x81 | 0x84 | 0x94 | 0x8e | 0x99 | 0x9a | 0xe1 => {
-                // A quote stands at a word's edge; an umlaut most often has letters on both sides.
-                if before.is_ascii_alphabetic() && after.is_ascii_alphabetic() || byte == 0x81 {
-                    dos += 1;
-                }
+            // A quote stands at a word's edge; an umlaut most often has letters on both sides.
+            0x81 | 0x84 | 0x94 | 0x8e | 0x99 | 0x9a | 0xe1
+                if byte == 0x81 || before.is_ascii_alphabetic() && after.is_ascii_alphabetic() =>
+            {
+                dos += 1;
             }
             0xe4 | 0xf6 | 0xfc | 0xc4 | 0xd6 | 0xdc | 0xdf | 0xe9 | 0xe8 => windows += 1,
             _ => {}

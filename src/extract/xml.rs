@@ -118,22 +118,21 @@ fn attributes(start: &BytesStart<'_>) -> Vec<(String, String)> {
         let key: &str = attribute.key.into_inner();
         let (prefix, name) = key.split_once(':').unwrap_or(("", key));
         let value: &str = &attribute.value;
-        let wanted = !(prefix == "xmlns" || key == "xmlns" || prefix == "xsi" || prefix == "xlink" || prefix == "xml")
-            && !matches!(
-                name,
-                "style"
-                    | "style-name"
-                    | "id"
-                    | "d"
-                    | "points"
-                    | "transform"
-                    | "class"
-                    | "schemeID"
-                    | "listID"
-                    | "listAgencyID"
-            )
-            && !value.trim().is_empty()
-            && value.len() <= 200;
+        let is_markup = key == "xmlns" || matches!(prefix, "xmlns" | "xsi" | "xlink" | "xml");
+        let is_technical = matches!(
+            name,
+            "style"
+                | "style-name"
+                | "id"
+                | "d"
+                | "points"
+                | "transform"
+                | "class"
+                | "schemeID"
+                | "listID"
+                | "listAgencyID"
+        );
+        let wanted = !is_markup && !is_technical && !value.trim().is_empty() && value.len() <= 200;
         wanted.then(|| (name.to_owned(), unescape(value)))
     };
     // A doubled attribute is damage elsewhere; here it is just text.

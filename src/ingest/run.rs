@@ -106,7 +106,7 @@ pub async fn run(job: Job, events: &(dyn Fn(Event) + Send + Sync), cancel: Cance
         admission: &admission,
         ledger: &ledger,
         meter: &meter,
-        clock: job.clock.clone(),
+        clock: job.clock,
     };
     let has_todo = !decision.todo.is_empty();
     stages(&job, &committer, decision.todo, &cancel).await?;

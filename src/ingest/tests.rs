@@ -357,11 +357,11 @@ async fn progress_is_told_and_only_one_run_goes_on() {
     assert!(matches!(second.into_inner().unwrap(), Some(Err(Error::Locked { .. }))));
     let events = events.into_inner().unwrap();
     assert!(matches!(events[0], Event::Planned { files: 1, .. }), "{events:?}");
-    let last = events.iter().filter_map(|event| match event {
+    let mut last = events.iter().filter_map(|event| match event {
         Event::Progress(progress) => Some((progress.files_done, progress.files_total)),
         _ => None,
     });
-    assert_eq!(last.last(), Some((1, 1)));
+    assert_eq!(last.next_back(), Some((1, 1)));
     assert!(matches!(events.last(), Some(Event::Finished(report)) if **report == first.unwrap()));
 }
 

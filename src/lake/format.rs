@@ -326,7 +326,7 @@ pub(crate) struct Refusal {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum JournalLine {
     Format(u32),
-    Interaction(Interaction),
+    Interaction(Box<Interaction>),
     Feedback(Feedback),
 }
 

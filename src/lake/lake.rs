@@ -254,7 +254,7 @@ impl Lake {
 
     /// Records an exchange. It is on the disk when this returns.
     pub async fn record(&self, interaction: Interaction) -> Result<(), Error> {
-        self.journal(JournalLine::Interaction(interaction)).await
+        self.journal(JournalLine::Interaction(Box::new(interaction))).await
     }
 
     /// Records a person's word on an answer. It is on the disk when this returns.
@@ -289,7 +289,7 @@ impl Lake {
                 let mut journal = journal();
                 for line in journal.pending() {
                     match line {
-                        JournalLine::Interaction(row) => interactions.push(row.clone()),
+                        JournalLine::Interaction(row) => interactions.push((**row).clone()),
                         JournalLine::Feedback(row) => feedback.push(row.clone()),
                         JournalLine::Format(_) => {}
                     }
@@ -311,7 +311,7 @@ impl Lake {
         let mut all = store.interactions()?;
         let journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(journal.pending().filter_map(|line| match line {
-            JournalLine::Interaction(row) => Some(row.clone()),
+            JournalLine::Interaction(row) => Some((**row).clone()),
             _ => None,
         }));
         all.retain(|row| row.asked_ms >= since_ms);

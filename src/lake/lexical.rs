@@ -221,10 +221,10 @@ impl Lexical {
         let starts = form.char_indices().map(|(at, _)| at).filter(|at| (3..form.len().saturating_sub(3)).contains(at));
         for at in starts {
             let (before, last) = form.split_at(at);
-            if let Some(id) = self.vocabulary.get(last) {
-                if self.is_first_part(before, last) {
-                    return Some(*id);
-                }
+            if let Some(id) = self.vocabulary.get(last)
+                && self.is_first_part(before, last)
+            {
+                return Some(*id);
             }
         }
         None

@@ -60,7 +60,7 @@ impl Table {
     }
 
     pub fn version(&self) -> u64 {
-        self.state.version() as u64
+        self.state.version()
     }
 
     /// Returns the table's files.

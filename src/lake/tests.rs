@@ -36,7 +36,7 @@ impl Home {
 
 /// A unit vector that leans towards one of the axes.
 fn towards(axis: usize) -> Vec<f32> {
-    let mut vector = vec![0.1; DIMENSION];
+    let mut vector = [0.1; DIMENSION];
     vector[axis % DIMENSION] = 1.0;
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     vector.iter().map(|value| value / length).collect()

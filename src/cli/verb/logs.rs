@@ -28,10 +28,13 @@ pub async fn run(context: &Context, args: &LogsArgs, interrupt: CancellationToke
     for line in last_lines(&mut file, args.lines).during(reading(&path))? {
         context.printer.line(line);
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         tokio::select! {
             // Nothing is taken from the file before the wait is over.
-            () = interrupt.cancelled() => break,
+            () = interrupt.cancelled() => return Ok(()),
             () = tokio::time::sleep(POLL) => {}
         }
         let mut text = String::new();
@@ -43,7 +46,6 @@ pub async fn run(context: &Context, args: &LogsArgs, interrupt: CancellationToke
             file = open(&path)?;
         }
     }
-    Ok(())
 }
 
 fn open(path: &Path) -> Outcome<File> {

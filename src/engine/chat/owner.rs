@@ -66,6 +66,9 @@ impl Adapters {
     }
 }
 
+/// What became of a change to the adapters, and who waits to hear it.
+type Answer = (oneshot::Sender<Result<(), Error>>, Result<(), Error>);
+
 /// Serves commands until every sender is gone. Tells `ready` when the first context is open, or why it is not.
 pub(super) fn run(
     mut model: LlamaModel,
@@ -76,7 +79,7 @@ pub(super) fn run(
 ) {
     let mut adapters = Adapters::default();
     let mut ready = Some(ready);
-    let mut pending: Option<(oneshot::Sender<Result<(), Error>>, Result<(), Error>)> = None;
+    let mut pending: Option<Answer> = None;
     loop {
         // The context borrows the model, and ends with this block: only then may the model change.
         let asked = {

@@ -159,10 +159,12 @@ impl ModelFile {
         let divides = block == BLOCK
             && positive.iter().all(|count| *count > 0)
             && shape.positions > 2
-            && shape.hidden % BLOCK == 0
-            && shape.feed_forward % BLOCK == 0
-            && shape.hidden % shape.heads == 0;
-        if !divides || !(shape.epsilon >= 0.0 && shape.epsilon < 1.0) {
+            && shape.hidden.is_multiple_of(BLOCK)
+            && shape.feed_forward.is_multiple_of(BLOCK)
+            && shape.hidden.is_multiple_of(shape.heads)
+            && shape.epsilon >= 0.0
+            && shape.epsilon < 1.0;
+        if !divides {
             return Err(self.bad("its sizes do not fit together"));
         }
         Ok(shape)
@@ -226,7 +228,7 @@ impl ModelFile {
             let elements = u32::from_le_bytes(self.array()?) as usize;
             let offset = u64::from_le_bytes(self.array()?);
             let bytes = u64::from_le_bytes(self.array()?);
-            let known = kind <= 1 && (kind == 0 || elements % BLOCK == 0);
+            let known = kind <= 1 && (kind == 0 || elements.is_multiple_of(BLOCK));
             let inside = offset.checked_add(bytes).is_some_and(|end| end <= self.length);
             if !known || !inside || tensor_size(kind == 1, elements) as u64 != bytes {
                 return Err(self.bad(format!("tensor `{name}` is not described rightly")));
