@@ -1,8 +1,26 @@
 #!/usr/bin/env bash
-# Runs whole what scripts/test.sh samples: a kill at every journal record and at 20 random moments of an install.
-# Takes about an hour on two cores.
+# Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, and PEFT on torch as the judge of an adapter
+# (which downloads about 5 GB). Takes about an hour on two cores.
+#
+#   scripts/soak.sh                 the kills
+#   scripts/soak.sh peft ROOT       PEFT against the adapter of the installation below ROOT
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [ "${1:-}" = peft ]; then
+    root=${2:?usage: scripts/soak.sh peft ROOT}
+    venv="$here/target/peft-venv"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check torch transformers peft gguf safetensors
+    adapter=$(ls -d "$root"/var/*/loras/v*_* | tail -1)
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    # transformers goes by the name's ending.
+    for model in "$root"/var/models/sha256/*; do
+        [ "$(head -c 4 "$model")" != GGUF ] || ln -sf "$(realpath "$model")" "$work/base.gguf"
+    done
+    "$venv/bin/python" "$here/tests/peft_check.py" "$work/base.gguf" "$adapter"
+    exit
+fi
 export ZERO711_SOAK=1
 exec bash "$here/scripts/test.sh" kill

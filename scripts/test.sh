@@ -12,4 +12,9 @@ export ZERO711_TEST_PYTHON="$here/target/test-venv/bin/python"
 # The same command as in install-0711.sh, so that nothing compiles twice.
 cargo build --workspace --locked
 target/x86_64-unknown-linux-gnu/debug/0711 models fetch
-cargo test --workspace --locked -- "$@"
+# The rooms first, then the stories one after the other: each of them installs, reads and trains on all cores.
+if [ $# = 0 ]; then
+    cargo test --workspace --locked --lib
+    cargo test --workspace --locked --test worker
+fi
+cargo test --workspace --locked --test it -- --test-threads=1 --nocapture "$@"

@@ -12,7 +12,8 @@ use crate::printer::{Printer, duration};
 /// How often a line is printed where there is no terminal to redraw.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows one piece of work at a time: a bar on a terminal, plain lines elsewhere, events with `--json`.
+/// Shows one piece of work at a time, on standard error: a bar on a terminal, plain lines elsewhere, events with `--json`. Standard
+/// output stays the result's alone.
 pub struct Progress {
     printer: Printer,
     label: String,
@@ -33,7 +34,7 @@ impl Progress {
             bar
         });
         if printer.json {
-            printer.line(json!({"event": "started", "what": label}).to_string());
+            printer.note(json!({"event": "started", "what": label}).to_string());
         } else if bar.is_none() {
             printer.note(format!("· {label}"));
         }
@@ -56,7 +57,7 @@ impl Progress {
         }
         self.last_line = Instant::now();
         if self.printer.json {
-            self.printer.line(json!({"event": "progress", "what": self.label, "progress": progress}).to_string());
+            self.printer.note(json!({"event": "progress", "what": self.label, "progress": progress}).to_string());
         } else {
             self.printer.note(format!("  {}: {}", self.label, describe(progress)));
         }
@@ -70,7 +71,7 @@ impl Progress {
         }
         if self.printer.json {
             let value = json!({"event": "finished", "what": self.label, "outcome": outcome, "seconds": seconds});
-            self.printer.line(value.to_string());
+            self.printer.note(value.to_string());
             return;
         }
         let took = if seconds >= 1 { format!("  ({})", duration(seconds)) } else { String::new() };

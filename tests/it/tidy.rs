@@ -69,7 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["base", "lake", "engine"]),
     ("train", &["base", "lake", "engine", "answer"]),
     ("console", &["base", "lake", "engine", "answer", "ingest", "access"]),
-    ("agent", &["base", "license", "plan", "stack", "install"]),
+    ("agent", &["base", "host", "license", "plan", "stack", "install"]),
 ];
 
 #[test]
