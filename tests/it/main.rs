@@ -5,3 +5,4 @@ mod license;
 mod product;
 mod story;
 mod tidy;
+mod wizard;

@@ -171,7 +171,7 @@ fn the_adapter_is_better_and_loads_elsewhere(product: &Product) {
     assert_eq!(product.json(&["ask", "Welchen Bemessungsstrom hat die KX 4?"])["version"], "v1");
 }
 
-fn python(script: &str) -> Command {
+pub fn python(script: &str) -> Command {
     let python = std::env::var("ZERO711_TEST_PYTHON")
         .expect("run the tests with ./scripts/test.sh, which sets ZERO711_TEST_PYTHON");
     let mut command = Command::new(python);
