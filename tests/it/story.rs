@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -210,8 +209,10 @@ fn the_console_works_in_a_browser(product: &Product, base: u16, password: &str) 
     );
 }
 
+/// A process that ended and whose parent has not asked how is not alive.
 fn alive(pid: u64) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|fields| !fields.is_empty() && !fields.starts_with('Z'))
 }
 
 fn kill(pid: u64) {
@@ -252,7 +253,7 @@ fn a_dead_role_comes_back(product: &Product) {
 fn uninstall_keeps_data_until_purged(product: &Product) {
     let running = pids(product);
     let left = product.json(&["uninstall", "--yes"]);
-    assert!(running.iter().all(|(_, pid)| !alive(*pid)), "a service still runs");
+    until("every service has ended", Duration::from_secs(10), || running.iter().all(|(_, pid)| !alive(*pid)));
     assert!(!left["left"].as_array().unwrap().is_empty());
     assert!(product.customer().join("lakehouse").is_dir() && product.customer().join("loras").is_dir());
     assert!(!product.root.join("bin/0711").exists());
