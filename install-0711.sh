@@ -15,7 +15,7 @@ main() {
     say "1/3 setting up what is missing"
     bash scripts/setup.sh build
     if ! command -v cargo >/dev/null; then . "$HOME/.cargo/env"; fi
-    say "2/3 building 0711 (the first time about 15 to 20 minutes on two cores; afterwards seconds)"
+    say "2/3 building 0711 (the first time up to half an hour on two cores; afterwards seconds)"
     cargo build --workspace --locked
     built=$(date +%s)
     say "    built in $(((built - started) / 60)) min $(((built - started) % 60)) s"
