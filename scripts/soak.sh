@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, and PEFT on torch as the judge of an adapter
-# (which downloads about 5 GB). Takes about an hour on two cores.
+# Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, the corpus of real files where it is at hand,
+# and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes about an hour on two cores.
 #
-#   scripts/soak.sh                 the kills
+#   scripts/soak.sh                 the kills and the corpus
+#   scripts/soak.sh kill            the kills
+#   scripts/soak.sh corpus          the corpus
 #   scripts/soak.sh peft ROOT       PEFT against the adapter of the installation below ROOT
 set -euo pipefail
 
@@ -23,4 +25,6 @@ if [ "${1:-}" = peft ]; then
     exit
 fi
 export ZERO711_SOAK=1
-exec bash "$here/scripts/test.sh" kill
+for story in ${1:-kill corpus}; do
+    bash "$here/scripts/test.sh" "$story"
+done

@@ -3,7 +3,6 @@
 use std::{path::Path, sync::Arc, thread};
 
 use base::Digest;
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::{
@@ -153,22 +152,22 @@ impl Embedder {
         let bytes: usize = texts.iter().map(String::len).sum();
         if bytes <= INLINE_TOKENS {
             let ids: Vec<Vec<u32>> = texts.iter().map(|text| inner.tokenizer.encode(text, limit)).collect();
-            return (inner.encoder.encode(&pack(&ids), Parallelism::None), count(&ids));
+            return (inner.encoder.encode(&pack(&ids), false), count(&ids));
         }
         let ids: Vec<Vec<u32>> =
             inner.threads.install(|| texts.par_iter().map(|text| inner.tokenizer.encode(text, limit)).collect());
         let tokens = count(&ids);
         if tokens <= INLINE_TOKENS {
-            return (inner.encoder.encode(&pack(&ids), Parallelism::None), tokens);
+            return (inner.encoder.encode(&pack(&ids), false), tokens);
         }
         let vectors = inner.threads.install(|| {
             if ids.len() == 1 {
-                return inner.encoder.encode(&pack(&ids), Parallelism::Rayon(0));
+                return inner.encoder.encode(&pack(&ids), true);
             }
             let groups = groups(&ids, inner.threads.current_num_threads());
             groups
                 .into_par_iter()
-                .flat_map_iter(|group| inner.encoder.encode(&pack(group), Parallelism::None))
+                .flat_map_iter(|group| inner.encoder.encode(&pack(group), false))
                 .collect()
         });
         (vectors, tokens)

@@ -90,6 +90,9 @@ impl<'a> Reading<'a> {
             Kind::Unsupported(format) => return Err(Error::unsupported(format.clone())),
         };
         if document.blocks.iter().all(Block::is_blank) {
+            if document.format == "pdf" && !has_pdf_end(bytes) {
+                return Err(Error::unreadable("it is cut short: the end mark of a PDF is missing, and no page has text"));
+            }
             let reason = match document.format.as_str() {
                 "pdf" => "no text layer: its pages are images (a scan) or drawings, and text recognition (OCR) is not installed".to_owned(),
                 "zip" | "tar" | "gz" | "7z" if !document.warnings.is_empty() => {
@@ -217,6 +220,12 @@ pub(crate) fn append(parent: &mut Document, part: Document, name: &str) {
         parent.blocks.push(block);
     }
     parent.warnings.extend(part.warnings.into_iter().map(|warning| format!("{name}: {warning}")));
+}
+
+/// Whether the mark that ends every PDF stands near the end, where readers look for it.
+fn has_pdf_end(bytes: &[u8]) -> bool {
+    let tail = &bytes[bytes.len().saturating_sub(4096)..];
+    tail.windows(5).any(|window| window == b"%%EOF")
 }
 
 pub(crate) fn empty(format: &str, reason: &str) -> Outcome {

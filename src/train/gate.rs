@@ -11,8 +11,10 @@ use crate::{
     math,
 };
 
-/// Positions compared.
-pub(crate) const POSITIONS: usize = 200;
+/// Held-out rows compared, each of up to 512 positions: on 200 positions alone the share below moves by two points from run to run.
+pub(crate) const ROWS: usize = 2;
+/// Positions recorded for a check by other means.
+pub(crate) const RECORDED: usize = 200;
 /// The engine computes with the quantised weights and rounds activations, so two right
 /// implementations differ; more than this is another model.
 const LEAST_TOP1: f64 = 0.95;
@@ -22,6 +24,8 @@ const TOP1_NOISE: f64 = 0.03;
 const LIKELIEST: usize = 64;
 /// Held-out perplexity must fall by at least this share: below it lies chance.
 const LEAST_GAIN: f64 = 0.002;
+/// The adapter's name in the engine that checks it.
+pub(crate) const CANDIDATE: &str = "candidate";
 
 /// Mean held-out losses, in nats per token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,8 +47,7 @@ pub(crate) struct Verdict {
 /// Decides about a version.
 pub(crate) fn decide(scores: Scores, agreement: Agreement, served: Option<&str>) -> Verdict {
     let refused = |reason, servable| Verdict { decision: Decision::Refused, reason, servable };
-    // On 200 positions rounding alone moves the share by a point or two: what the engine does to the base
-    // model it may do to the adapter.
+    // The engine's own rounding costs points too: what it does to the base model it may do to the adapter.
     let least_top1 = LEAST_TOP1.min(agreement.base_top1 - TOP1_NOISE);
     if agreement.top1 < least_top1 || agreement.mean_kl > MOST_KL {
         let reason = format!(
@@ -78,27 +81,60 @@ pub(crate) fn decide(scores: Scores, agreement: Agreement, served: Option<&str>)
     }
 }
 
-/// The engine's logits after each of `tokens`, without and with the adapter of a folder.
-pub(crate) async fn engine_logits(
-    base: &Path,
-    dir: &Path,
-    tokens: &[u32],
-    threads: u32,
-) -> Result<[Vec<Vec<f32>>; 2], Error> {
+/// Opens the engine that will serve, with the adapter of a folder loaded as [`CANDIDATE`].
+pub(crate) async fn open_engine(base: &Path, dir: &Path, threads: u32) -> Result<ChatModel, Error> {
     let options = ChatOptions { context_tokens: 512, threads };
     let path = base.to_owned();
     let model =
         tokio::task::spawn_blocking(move || ChatModel::open(&path, options)).await.map_err(Error::BrokeOff)??;
-    model.load_adapter("candidate", dir).await?;
-    let without = model.evaluate(tokens, None).await?;
-    let with = model.evaluate(tokens, Some("candidate".to_owned())).await?;
-    Ok([without, with])
+    model.load_adapter(CANDIDATE, dir).await?;
+    Ok(model)
+}
+
+/// How often two engines think the same token the likeliest, and how far apart they are in sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    positions: usize,
+    same: usize,
+    divergence: f64,
+}
+
+impl Tally {
+    /// Adds the logits of one row, position by position.
+    pub(crate) fn add(&mut self, ours: &[&[f32]], theirs: &[Vec<f32>]) {
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            self.positions += 1;
+            self.same += usize::from(likeliest(ours) == likeliest(theirs));
+            let (our_sum, their_sum) = (math::log_sum_exp(ours), math::log_sum_exp(theirs));
+            let terms = ours.iter().zip(theirs).map(|(ours, theirs)| {
+                let (ours, theirs) = (f64::from(ours - our_sum), f64::from(theirs - their_sum));
+                ours.exp() * (ours - theirs)
+            });
+            self.divergence += terms.sum::<f64>();
+        }
+    }
+
+    pub(crate) fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// Share of positions with the same likeliest token.
+    pub(crate) fn top1(&self) -> f64 {
+        self.same as f64 / self.positions.max(1) as f64
+    }
+
+    /// Mean KL(ours ‖ theirs), in nats.
+    pub(crate) fn mean_kl(&self) -> f64 {
+        self.divergence / self.positions.max(1) as f64
+    }
 }
 
 /// What the engine thinks likely after each token, for a check of the adapter by other means (`tests/peft_check.py`).
 ///
-/// Per position the [`LIKELIEST`] most likely tokens with the logarithms of their probabilities, best first.
+/// Of the first [`RECORDED`] positions the [`LIKELIEST`] most likely tokens with the logarithms of their probabilities, best first.
 pub(crate) fn record(tokens: &[u32], logits: &[Vec<f32>]) -> serde_json::Value {
+    let recorded = tokens.len().min(logits.len()).min(RECORDED);
+    let (tokens, logits) = (&tokens[..recorded], &logits[..recorded]);
     let rows: Vec<Vec<(usize, f32)>> = logits
         .iter()
         .map(|row| {
@@ -111,23 +147,6 @@ pub(crate) fn record(tokens: &[u32], logits: &[Vec<f32>]) -> serde_json::Value {
     serde_json::json!({ "format": FORMAT, "tokens": tokens, "likeliest": rows })
 }
 
-/// Share of rows with the same likeliest token, and mean KL(ours ‖ theirs).
-pub(crate) fn compare(ours: &[&[f32]], theirs: &[Vec<f32>]) -> (f64, f64) {
-    let mut same = 0usize;
-    let mut divergence = 0.0;
-    let count = ours.len().min(theirs.len());
-    for (ours, theirs) in ours.iter().zip(theirs) {
-        same += usize::from(likeliest(ours) == likeliest(theirs));
-        let (our_sum, their_sum) = (math::log_sum_exp(ours), math::log_sum_exp(theirs));
-        let terms = ours.iter().zip(theirs).map(|(ours, theirs)| {
-            let (ours, theirs) = (f64::from(ours - our_sum), f64::from(theirs - their_sum));
-            ours.exp() * (ours - theirs)
-        });
-        divergence += terms.sum::<f64>();
-    }
-    (same as f64 / count.max(1) as f64, divergence / count.max(1) as f64)
-}
-
 fn likeliest(logits: &[f32]) -> Option<usize> {
     (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
 }
@@ -137,7 +156,7 @@ mod tests {
     use super::*;
 
     const GOOD: Agreement =
-        Agreement { positions: 200, top1: 0.97, mean_kl: 0.004, base_top1: 0.97, base_mean_kl: 0.004 };
+        Agreement { positions: 1024, top1: 0.97, mean_kl: 0.004, base_top1: 0.97, base_mean_kl: 0.004 };
 
     #[test]
     fn only_a_better_and_faithful_version_is_promoted() {
@@ -174,12 +193,12 @@ mod tests {
     fn the_comparison_is_the_definition() {
         let ours: [&[f32]; 2] = [&[2.0, 1.0, 0.0], &[0.0, 0.0, 1.0]];
         let same: Vec<Vec<f32>> = ours.iter().map(|row| row.iter().map(|x| x + 5.0).collect()).collect();
-        let (top1, divergence) = compare(&ours, &same);
-        assert_eq!(top1, 1.0);
-        assert!(divergence.abs() < 1e-6);
-        let flat = vec![vec![0.0, 0.0, 0.1], vec![0.0, 0.0, 0.1]];
-        let (top1, divergence) = compare(&ours, &flat);
-        assert_eq!(top1, 0.5);
-        assert!(divergence > 0.1);
+        let mut tally = Tally::default();
+        tally.add(&ours, &same);
+        assert_eq!((tally.positions(), tally.top1()), (2, 1.0));
+        assert!(tally.mean_kl().abs() < 1e-6);
+        tally.add(&ours, &[vec![0.0, 0.0, 0.1], vec![0.0, 0.0, 0.1]]);
+        assert_eq!((tally.positions(), tally.top1()), (4, 0.75));
+        assert!(tally.mean_kl() > 0.05);
     }
 }

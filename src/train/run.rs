@@ -22,7 +22,7 @@ use crate::{
     dataset::Dataset,
     fit::{self, Task},
     format::{Agreement, FORMAT, Outcome, VersionEntry, VersionFile},
-    gate::{self, POSITIONS, Scores, Verdict},
+    gate::{self, Scores, Tally, Verdict},
     peft, twin,
 };
 
@@ -173,7 +173,7 @@ fn train(
 async fn publish(
     job: &TrainJob,
     mut registry: Registry,
-    mut fitted: Fitted,
+    fitted: Fitted,
     started: Instant,
 ) -> Result<Outcome, Error> {
     let now = job.clock.now();
@@ -185,20 +185,7 @@ async fn publish(
     peft::write(&fitted.adapter, &job.base.name, &temporary)?;
     twin::write(&fitted.adapter, fitted.model.config(), &name, &temporary)?;
 
-    let tokens: Vec<u32> = fitted
-        .dataset
-        .measured(1)
-        .first()
-        .map(|row| row.tokens.iter().copied().take(POSITIONS).collect())
-        .unwrap_or_default();
-    let threads = u32::try_from(job.threads).unwrap_or(1);
-    let theirs = gate::engine_logits(&job.base.path, &temporary, &tokens, threads).await?;
-    write_json(&temporary.join(ENGINE_FILE), &gate::record(&tokens, &theirs[1]))?;
-    let (fitted, agreement) = blocking(move || {
-        let agreement = agreement(&mut fitted, &tokens, &theirs);
-        Ok((fitted, agreement))
-    })
-    .await?;
+    let (fitted, agreement) = check(job, fitted, &temporary).await?;
     let verdict = gate::decide(fitted.scores, agreement, registry.promoted());
     let version = describe(job, &fitted, &registry, agreement, &verdict, &name, now);
     write_json(&temporary.join(VERSION_FILE), &version)?;
@@ -228,15 +215,37 @@ async fn publish(
     })
 }
 
-fn agreement(fitted: &mut Fitted, tokens: &[u32], [without, with]: &[Vec<Vec<f32>>; 2]) -> Agreement {
-    let mut compare = |adapter: Option<&Adapter>, theirs: &[Vec<f32>]| {
-        let ours = fitted.network.logits(adapter, tokens, 0..tokens.len());
-        let rows: Vec<&[f32]> = ours.chunks_exact(fitted.model.config().vocabulary).collect();
-        gate::compare(&rows, theirs)
+/// Compares the serving engine, without and with the adapter of `dir`, with the trainer on held-out rows.
+async fn check(job: &TrainJob, mut fitted: Fitted, dir: &Path) -> Result<(Fitted, Agreement), Error> {
+    let engine = gate::open_engine(&job.base.path, dir, u32::try_from(job.threads).unwrap_or(1)).await?;
+    let (mut without, mut with) = (Tally::default(), Tally::default());
+    for (index, row) in fitted.dataset.measured(gate::ROWS).into_iter().enumerate() {
+        let tokens = row.tokens;
+        let plain = engine.evaluate(&tokens, None).await?;
+        let adapted = engine.evaluate(&tokens, Some(gate::CANDIDATE.to_owned())).await?;
+        if index == 0 {
+            write_json(&dir.join(ENGINE_FILE), &gate::record(&tokens, &adapted))?;
+        }
+        (fitted, without, with) = blocking(move || {
+            let mut compare = |tally: &mut Tally, adapter: Option<&Adapter>, theirs: &[Vec<f32>]| {
+                let ours = fitted.network.logits(adapter, &tokens, 0..tokens.len());
+                let rows: Vec<&[f32]> = ours.chunks_exact(fitted.model.config().vocabulary).collect();
+                tally.add(&rows, theirs);
+            };
+            compare(&mut without, None, &plain);
+            compare(&mut with, Some(&fitted.adapter), &adapted);
+            Ok((fitted, without, with))
+        })
+        .await?;
+    }
+    let agreement = Agreement {
+        positions: with.positions(),
+        top1: with.top1(),
+        mean_kl: with.mean_kl(),
+        base_top1: without.top1(),
+        base_mean_kl: without.mean_kl(),
     };
-    let (base_top1, base_mean_kl) = compare(None, without);
-    let (top1, mean_kl) = compare(Some(&fitted.adapter), with);
-    Agreement { positions: tokens.len(), top1, mean_kl, base_top1, base_mean_kl }
+    Ok((fitted, agreement))
 }
 
 fn describe(

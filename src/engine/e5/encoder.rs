@@ -1,13 +1,14 @@
 //! The encoder: BERT with post-norm, exact GELU and positions from 0, over rows packed without padding.
 //!
-//! Token-wise products see all texts of a batch as one matrix; attention runs text by text. Layer weights are f32, dequantised
-//! once; the word embeddings, three quarters of the file, stay in blocks and only the rows a batch needs are dequantised.
+//! Token-wise products see all texts of a batch as one matrix, in whole numbers ([`super::linear`]); attention runs text by text, in f32.
+//! The word embeddings, three quarters of the file, stay in blocks and only the rows a batch needs are dequantised.
 
 use gemm::Parallelism;
 
 use super::{
     file::{BLOCK, BLOCK_BYTES, ModelFile, Shape, dequantise},
-    math::{Norm, add_bias, bias_gelu, normalise, softmax},
+    linear::{Linear, Rounded},
+    math::{Norm, gelu_rows, normalise, softmax},
 };
 use crate::Error;
 
@@ -27,12 +28,6 @@ struct Layer {
     widen: Linear,
     narrow: Linear,
     output_norm: Norm,
-}
-
-/// `y = x Wᵀ + b`; `weight` is `[outputs, inputs]`, row by row.
-struct Linear {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
 }
 
 /// Token ids of several texts, one after the other; text `i` is `starts[i]..starts[i + 1]`.
@@ -81,7 +76,8 @@ impl Encoder {
     /// Returns one vector of length 1 per text: the mean of its last hidden states, normalised.
     ///
     /// Every text must have 1 to [`Self::positions`] ids below the vocabulary; [`super::Tokenizer::encode`] makes such.
-    pub fn encode(&self, batch: &Packed, parallelism: Parallelism) -> Vec<Vec<f32>> {
+    /// The products are spread over the threads of the pool this runs in when `parallel`.
+    pub fn encode(&self, batch: &Packed, parallel: bool) -> Vec<Vec<f32>> {
         let tokens = batch.ids.len();
         let (hidden, wide) = (self.shape.hidden, self.shape.feed_forward);
         let mut rows = self.embed(batch);
@@ -89,16 +85,20 @@ impl Encoder {
         let mut context = vec![0.0; tokens * hidden];
         let mut added = vec![0.0; tokens * hidden];
         let mut middle = vec![0.0; tokens * wide];
+        let mut rounded = Rounded::default();
+        let mut product = |linear: &Linear, x: &[f32], y: &mut [f32]| {
+            rounded.round(x, x.len() / tokens.max(1));
+            linear.multiply(&rounded, y, parallel);
+        };
         for layer in &self.layers {
-            layer.qkv.multiply(&rows, &mut qkv, tokens, parallelism);
-            add_bias(&mut qkv, &layer.qkv.bias);
+            product(&layer.qkv, &rows, &mut qkv);
             self.attend(batch, &qkv, &mut context);
-            layer.attended.multiply(&context, &mut added, tokens, parallelism);
-            layer.attended_norm.apply_residual(&mut rows, &added, &layer.attended.bias);
-            layer.widen.multiply(&rows, &mut middle, tokens, parallelism);
-            bias_gelu(&mut middle, &layer.widen.bias);
-            layer.narrow.multiply(&middle, &mut added, tokens, parallelism);
-            layer.output_norm.apply_residual(&mut rows, &added, &layer.narrow.bias);
+            product(&layer.attended, &context, &mut added);
+            layer.attended_norm.apply_residual(&mut rows, &added);
+            product(&layer.widen, &rows, &mut middle);
+            gelu_rows(&mut middle);
+            product(&layer.narrow, &middle, &mut added);
+            layer.output_norm.apply_residual(&mut rows, &added);
         }
         batch.starts.windows(2).map(|pair| mean(&rows[pair[0] * hidden..pair[1] * hidden], hidden)).collect()
     }
@@ -136,10 +136,10 @@ impl Encoder {
                 let query = Matrix { values: &text[head * size..], rows: length, columns: size, stride: 3 * hidden };
                 let key = Matrix { values: &text[hidden + head * size..], ..query };
                 let value = Matrix { values: &text[2 * hidden + head * size..], ..query };
-                product(query, key, true, scores, length, Parallelism::None);
+                product(query, key, true, scores, length);
                 scores.chunks_exact_mut(length).for_each(|row| softmax(row, scale));
                 let weights = Matrix { values: scores, rows: length, columns: length, stride: length };
-                product(weights, value, false, &mut output[head * size..], hidden, Parallelism::None);
+                product(weights, value, false, &mut output[head * size..], hidden);
             }
         }
     }
@@ -149,37 +149,21 @@ impl Layer {
     fn read(file: &mut ModelFile, index: usize) -> Result<Self, Error> {
         let (hidden, wide) = (file.shape.hidden, file.shape.feed_forward);
         let name = |part: &str| format!("l{index}.{part}");
-        let mut qkv = Linear::read(file, &name("q"), hidden, hidden)?;
-        for part in ["k", "v"] {
-            let next = Linear::read(file, &name(part), hidden, hidden)?;
-            qkv.weight.extend(next.weight);
-            qkv.bias.extend(next.bias);
-        }
+        let mut read = |parts: &[&str], outputs, inputs| {
+            Linear::read(file, &parts.iter().map(|part| name(part)).collect::<Vec<_>>(), outputs, inputs)
+        };
+        let qkv = read(&["q", "k", "v"], hidden, hidden)?;
+        let attended = read(&["ao"], hidden, hidden)?;
+        let widen = read(&["fi"], wide, hidden)?;
+        let narrow = read(&["fo"], hidden, wide)?;
         Ok(Self {
             qkv,
-            attended: Linear::read(file, &name("ao"), hidden, hidden)?,
+            attended,
+            widen,
+            narrow,
             attended_norm: read_norm(file, &name("aln"))?,
-            widen: Linear::read(file, &name("fi"), wide, hidden)?,
-            narrow: Linear::read(file, &name("fo"), hidden, wide)?,
             output_norm: read_norm(file, &name("oln"))?,
         })
-    }
-}
-
-impl Linear {
-    fn read(file: &mut ModelFile, name: &str, outputs: usize, inputs: usize) -> Result<Self, Error> {
-        let weight = file.floats(&format!("{name}.w"), outputs * inputs)?;
-        let bias = file.floats(&format!("{name}.b"), outputs)?;
-        Ok(Self { weight, bias })
-    }
-
-    /// Writes `x Wᵀ` for `rows` rows, without the bias: the caller adds it in the pass that follows.
-    fn multiply(&self, x: &[f32], y: &mut [f32], rows: usize, parallelism: Parallelism) {
-        let outputs = self.bias.len();
-        let inputs = self.weight.len() / outputs;
-        let x = Matrix { values: x, rows, columns: inputs, stride: inputs };
-        let weight = Matrix { values: &self.weight, rows: outputs, columns: inputs, stride: inputs };
-        product(x, weight, true, y, outputs, parallelism);
     }
 }
 
@@ -221,7 +205,6 @@ fn product(
     transposed: bool,
     output: &mut [f32],
     output_stride: usize,
-    parallelism: Parallelism,
 ) {
     let (inner, columns) = if transposed { (b.columns, b.rows) } else { (b.rows, b.columns) };
     let (b_column, b_row) = if transposed { (b.stride, 1) } else { (1, b.stride) };
@@ -251,7 +234,7 @@ fn product(
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
 }

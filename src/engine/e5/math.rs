@@ -41,21 +41,10 @@ fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf)
 }
 
-/// Adds `bias` to each row and applies GELU, in one pass.
-pub(super) fn bias_gelu(rows: &mut [f32], bias: &[f32]) {
-    for row in rows.chunks_exact_mut(bias.len()) {
-        for (value, bias) in row.iter_mut().zip(bias) {
-            *value = gelu(*value + bias);
-        }
-    }
-}
-
-/// Adds `bias` to each row.
-pub(super) fn add_bias(rows: &mut [f32], bias: &[f32]) {
-    for row in rows.chunks_exact_mut(bias.len()) {
-        for (value, bias) in row.iter_mut().zip(bias) {
-            *value += bias;
-        }
+/// Applies GELU to each value.
+pub(super) fn gelu_rows(rows: &mut [f32]) {
+    for value in rows {
+        *value = gelu(*value);
     }
 }
 
@@ -93,12 +82,12 @@ impl Norm {
         }
     }
 
-    /// Replaces each row by the norm of `row + added + bias`: residual, linear bias and norm in one pass.
-    pub fn apply_residual(&self, rows: &mut [f32], added: &[f32], bias: &[f32]) {
+    /// Replaces each row by the norm of `row + added`: residual and norm in one pass.
+    pub fn apply_residual(&self, rows: &mut [f32], added: &[f32]) {
         let width = self.weight.len();
         for (row, added) in rows.chunks_exact_mut(width).zip(added.chunks_exact(width)) {
-            for ((value, added), bias) in row.iter_mut().zip(added).zip(bias) {
-                *value += added + bias;
+            for (value, added) in row.iter_mut().zip(added) {
+                *value += added;
             }
             self.row(row);
         }

@@ -2,6 +2,7 @@
 
 mod encoder;
 mod file;
+mod linear;
 mod math;
 #[cfg(test)]
 mod tests;

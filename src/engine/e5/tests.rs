@@ -74,7 +74,7 @@ fn open(dir: &Path, bytes: &[u8]) -> Result<Vec<Vec<f32>>, Error> {
     let (mut file, pieces) = ModelFile::open(&path)?;
     let encoder = Encoder::read(&mut file)?;
     let ids = Tokenizer::new(pieces).encode("ab\nc ü", encoder.positions());
-    Ok(encoder.encode(&Packed::new([ids.as_slice()]), gemm::Parallelism::None))
+    Ok(encoder.encode(&Packed::new([ids.as_slice()]), false))
 }
 
 #[test]
