@@ -165,10 +165,7 @@ impl Embedder {
                 return inner.encoder.encode(&pack(&ids), true);
             }
             let groups = groups(&ids, inner.threads.current_num_threads());
-            groups
-                .into_par_iter()
-                .flat_map_iter(|group| inner.encoder.encode(&pack(group), false))
-                .collect()
+            groups.into_par_iter().flat_map_iter(|group| inner.encoder.encode(&pack(group), false)).collect()
         });
         (vectors, tokens)
     }

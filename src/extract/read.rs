@@ -91,7 +91,9 @@ impl<'a> Reading<'a> {
         };
         if document.blocks.iter().all(Block::is_blank) {
             if document.format == "pdf" && !has_pdf_end(bytes) {
-                return Err(Error::unreadable("it is cut short: the end mark of a PDF is missing, and no page has text"));
+                return Err(Error::unreadable(
+                    "it is cut short: the end mark of a PDF is missing, and no page has text",
+                ));
             }
             let reason = match document.format.as_str() {
                 "pdf" => "no text layer: its pages are images (a scan) or drawings, and text recognition (OCR) is not installed".to_owned(),

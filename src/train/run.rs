@@ -170,12 +170,7 @@ fn train(
 }
 
 /// Writes the version's folder, asks the gate, and enters it into the registry and the lake.
-async fn publish(
-    job: &TrainJob,
-    mut registry: Registry,
-    fitted: Fitted,
-    started: Instant,
-) -> Result<Outcome, Error> {
+async fn publish(job: &TrainJob, mut registry: Registry, fitted: Fitted, started: Instant) -> Result<Outcome, Error> {
     let now = job.clock.now();
     let name = registry.next_name();
     let dir_name = format!("{name}_{}", now.date_compact());

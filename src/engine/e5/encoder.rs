@@ -199,13 +199,7 @@ impl Matrix<'_> {
 }
 
 /// Writes `a b`, or `a bᵀ` when `transposed`, to `output`, whose rows lie `output_stride` values apart.
-fn product(
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    transposed: bool,
-    output: &mut [f32],
-    output_stride: usize,
-) {
+fn product(a: Matrix<'_>, b: Matrix<'_>, transposed: bool, output: &mut [f32], output_stride: usize) {
     let (inner, columns) = if transposed { (b.columns, b.rows) } else { (b.rows, b.columns) };
     let (b_column, b_row) = if transposed { (b.stride, 1) } else { (1, b.stride) };
     assert_eq!(a.columns, inner, "a product's inner sizes must agree");

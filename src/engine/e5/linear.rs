@@ -6,6 +6,8 @@
 //!
 //! Two kernels compute the same bits: AVX2, the floor of this program, and AVX-512 VNNI where the processor has it.
 
+use std::mem::transmute;
+
 use rayon::prelude::*;
 
 use super::file::{BLOCK, BLOCK_BYTES, ModelFile};
@@ -15,20 +17,26 @@ use crate::Error;
 const PANEL: usize = 16;
 /// Inputs one instruction multiplies and adds per output.
 const QUAD: usize = 4;
-/// Bytes of a panel per block of inputs.
-const PANEL_BLOCK: usize = PANEL * BLOCK;
+/// Of a block.
+const QUADS: usize = BLOCK / QUAD;
 /// Rows that pass through all panels together: their activations stay in the first cache.
 const ROWS: usize = 48;
+
+/// The weights of a panel for one block of inputs: `[quad][half][output in half × input in quad]`, values 0 to 15.
+type Weights = [[[u8; 32]; 2]; QUADS];
+/// Their scales, `[half][output in half]`.
+type Scales = [[f32; 8]; 2];
 
 /// `y = x Wᵀ + b`.
 pub(super) struct Linear {
     inputs: usize,
     outputs: usize,
-    /// `[panel][block][quad][output in panel][input in quad]`, values 0 to 15.
-    weights: Vec<u8>,
-    /// `[panel][block][output in panel]`.
-    scales: Vec<f32>,
-    bias: Vec<f32>,
+    /// `[panel][block]`.
+    weights: Vec<Weights>,
+    /// `[panel][block]`.
+    scales: Vec<Scales>,
+    /// `[panel]`.
+    bias: Vec<Scales>,
     kernel: Kernel,
 }
 
@@ -36,8 +44,8 @@ pub(super) struct Linear {
 #[derive(Default)]
 pub(super) struct Rounded {
     inputs: usize,
-    /// `[row][input]`, -127 to 127.
-    values: Vec<i8>,
+    /// `[row][block]`, four signed bytes from -127 to 127 in each number, the first in its lowest bits.
+    values: Vec<[i32; QUADS]>,
     /// `[row][block]`.
     scales: Vec<f32>,
     /// `[row][block]`: -8 times the block's sum, which turns `q` into `q - 8`.
@@ -49,32 +57,37 @@ impl Rounded {
     pub fn round(&mut self, rows: &[f32], inputs: usize) {
         self.inputs = inputs;
         let (blocks, _) = rows.as_chunks::<BLOCK>();
-        self.values.resize(rows.len(), 0);
+        self.values.resize(blocks.len(), [0; QUADS]);
         self.scales.resize(blocks.len(), 0.0);
         self.offsets.resize(blocks.len(), 0);
-        let (values, _) = self.values.as_chunks_mut::<BLOCK>();
-        for (((block, values), scale), offset) in blocks.iter().zip(values).zip(&mut self.scales).zip(&mut self.offsets)
-        {
-            let largest = block.iter().fold(0.0_f32, |largest, value| {
-                let size = value.abs();
-                if size > largest { size } else { largest }
-            });
-            *scale = largest / 127.0;
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            let mut sum = 0;
-            for (rounded, value) in values.iter_mut().zip(block) {
-                // The clamp also holds for what is not a number: the cast makes it 0.
-                let nearest = (value * inverse).round_ties_even().clamp(-127.0, 127.0) as i32;
-                sum += nearest;
-                *rounded = nearest as i8;
-            }
-            *offset = -8 * sum;
+        let places = self.values.iter_mut().zip(&mut self.scales).zip(&mut self.offsets);
+        for (block, ((values, scale), offset)) in blocks.iter().zip(places) {
+            (*scale, *offset) = round_block(block, values);
         }
     }
 
     fn rows(&self) -> usize {
-        self.values.len() / self.inputs.max(1)
+        self.values.len() * BLOCK / self.inputs.max(1)
     }
+}
+
+/// Rounds one block; returns its scale and -8 times the sum of what it became.
+fn round_block(block: &[f32; BLOCK], values: &mut [i32; QUADS]) -> (f32, i32) {
+    let mut lanes = [0.0_f32; 8];
+    for eight in block.as_chunks::<8>().0 {
+        for (lane, value) in lanes.iter_mut().zip(eight) {
+            let size = value.abs();
+            *lane = if size > *lane { size } else { *lane };
+        }
+    }
+    let largest = lanes.into_iter().fold(0.0, f32::max);
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    // What is not a number becomes 0.
+    let rounded = block.map(|value| (value * inverse).round_ties_even().clamp(-127.0, 127.0) as i32);
+    for (place, four) in values.iter_mut().zip(rounded.as_chunks::<QUAD>().0) {
+        *place = four[0] & 0xff | (four[1] & 0xff) << 8 | (four[2] & 0xff) << 16 | four[3] << 24;
+    }
+    (largest / 127.0, -8 * rounded.iter().sum::<i32>())
 }
 
 impl Linear {
@@ -92,7 +105,7 @@ impl Linear {
             bias.extend(file.floats(&format!("{name}.b"), outputs)?);
         }
         let linear = Self::new(&blocks, bias, inputs);
-        match linear.scales.iter().all(|scale| scale.is_finite()) {
+        match linear.scales.as_flattened().as_flattened().iter().all(|scale| scale.is_finite()) {
             true => Ok(linear),
             false => Err(file.bad(format!("tensor `{}.w` holds a scale that is not finite", names.join("`, `")))),
         }
@@ -102,21 +115,21 @@ impl Linear {
     fn new(blocks: &[u8], bias: Vec<f32>, inputs: usize) -> Self {
         let outputs = bias.len();
         let per_row = inputs / BLOCK;
-        let mut weights = vec![0; outputs * inputs];
-        let mut scales = vec![0.0; outputs * per_row];
+        let mut weights = vec![[[[0; 32]; 2]; QUADS]; outputs / PANEL * per_row];
+        let mut scales = vec![Scales::default(); weights.len()];
         for (index, block) in blocks.as_chunks::<BLOCK_BYTES>().0.iter().enumerate() {
             let (output, block_index) = (index / per_row, index % per_row);
-            let (panel, lane) = (output / PANEL, output % PANEL);
-            let place = panel * per_row + block_index;
-            scales[place * PANEL + lane] = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
+            let place = output / PANEL * per_row + block_index;
+            let (half, lane) = (output % PANEL / 8, output % 8);
+            scales[place][half][lane] = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
             for (input, byte) in block[2..].iter().enumerate() {
                 for (input, weight) in [(input, byte & 0x0f), (input + BLOCK / 2, byte >> 4)] {
-                    let quad = (input / QUAD * PANEL + lane) * QUAD;
-                    weights[place * PANEL_BLOCK + quad + input % QUAD] = weight;
+                    weights[place][input / QUAD][half][lane * QUAD + input % QUAD] = weight;
                 }
             }
         }
-        let mut linear = Self { inputs, outputs, weights, scales, bias, kernel: Kernel::Avx2 };
+        let halves = bias.as_chunks::<8>().0.as_chunks::<2>().0;
+        let mut linear = Self { inputs, outputs, weights, scales, bias: halves.to_vec(), kernel: Kernel::Avx2 };
         linear.kernel = Kernel::fastest(&linear);
         linear
     }
@@ -140,49 +153,41 @@ impl Linear {
 
     /// Writes the rows from `first` on that `y` has room for.
     fn rows(&self, kernel: Kernel, x: &Rounded, first: usize, y: &mut [f32]) {
-        let per_row = self.inputs / BLOCK;
-        let weights = self.weights.chunks_exact(per_row * PANEL_BLOCK);
-        let scales = self.scales.chunks_exact(per_row * PANEL);
-        let (bias, _) = self.bias.as_chunks::<PANEL>();
-        for (index, ((weights, scales), bias)) in weights.zip(scales).zip(bias).enumerate() {
+        let blocks = self.inputs / BLOCK;
+        let parts = self.weights.chunks_exact(blocks).zip(self.scales.chunks_exact(blocks)).zip(&self.bias);
+        for (index, ((weights, scales), bias)) in parts.enumerate() {
             let panel = Panel { weights, scales, bias };
-            let mut row = 0;
-            let mut lines = y.chunks_exact_mut(self.outputs);
-            while lines.len() > 0 {
-                let many = kernel.tile().min(lines.len());
-                let mut written = [[0.0; PANEL]; MOST_ROWS];
-                kernel.multiply(&panel, &x.part(first + row, many), &mut written[..many]);
-                for (line, written) in lines.by_ref().take(many).zip(&written) {
-                    line[index * PANEL..(index + 1) * PANEL].copy_from_slice(written);
-                }
+            let (mut row, mut at) = (first, index * PANEL);
+            while at < y.len() {
+                let left = (y.len() - at).div_ceil(self.outputs);
+                let many = kernel.multiply(&panel, x, row, left, &mut y[at..], self.outputs);
                 row += many;
+                at += many * self.outputs;
             }
         }
     }
 }
 
-/// Sixteen outputs of a layer: `weights` is `[block][quad][output][input in quad]`, `scales` is `[block][output]`.
+/// Sixteen outputs of a layer, block by block.
 struct Panel<'a> {
-    weights: &'a [u8],
-    scales: &'a [f32],
-    bias: &'a [f32; PANEL],
+    weights: &'a [Weights],
+    scales: &'a [Scales],
+    bias: &'a Scales,
 }
 
-/// A few rows of [`Rounded`].
-struct Part<'a> {
-    values: &'a [i8],
+/// One row of [`Rounded`], block by block.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    values: &'a [[i32; QUADS]],
     scales: &'a [f32],
     offsets: &'a [i32],
 }
 
 impl Rounded {
-    fn part(&self, first: usize, rows: usize) -> Part<'_> {
+    fn row(&self, row: usize) -> Row<'_> {
         let blocks = self.inputs / BLOCK;
-        Part {
-            values: &self.values[first * self.inputs..(first + rows) * self.inputs],
-            scales: &self.scales[first * blocks..(first + rows) * blocks],
-            offsets: &self.offsets[first * blocks..(first + rows) * blocks],
-        }
+        let range = row * blocks..(row + 1) * blocks;
+        Row { values: &self.values[range.clone()], scales: &self.scales[range.clone()], offsets: &self.offsets[range] }
     }
 }
 
@@ -192,9 +197,6 @@ enum Kernel {
     Avx2,
     Avx512Vnni,
 }
-
-/// The most rows any kernel keeps in registers.
-const MOST_ROWS: usize = 6;
 
 impl Kernel {
     /// Returns the fastest kernel of this processor that computes what the plainest does.
@@ -223,119 +225,98 @@ impl Kernel {
         }
     }
 
-    /// Rows it multiplies at once.
-    fn tile(self) -> usize {
-        match self {
-            Self::Avx2 => 3,
-            Self::Avx512Vnni => MOST_ROWS,
-        }
-    }
-
-    /// Writes one panel's outputs of up to [`Self::tile`] rows.
-    fn multiply(self, panel: &Panel<'_>, x: &Part<'_>, y: &mut [[f32; PANEL]]) {
-        let blocks = panel.scales.len() / PANEL;
-        let rows = y.len();
-        assert!(
-            panel.weights.len() == blocks * PANEL_BLOCK
-                && x.values.len() == rows * blocks * BLOCK
-                && x.scales.len() == rows * blocks
-                && x.offsets.len() == rows * blocks,
-            "a tile must read inside its factors"
-        );
-        // SAFETY: the processor has the instructions (AVX2 is checked before the engine starts, AVX-512 VNNI in `fastest`), and the
-        // assertion above keeps every address inside the slices.
+    /// Multiplies as many rows from `first` on as fit into registers, at most `left`, and writes them to `y`, whose rows lie `stride`
+    /// values apart. Returns how many they are.
+    fn multiply(
+        self,
+        panel: &Panel<'_>,
+        x: &Rounded,
+        first: usize,
+        left: usize,
+        y: &mut [f32],
+        stride: usize,
+    ) -> usize {
+        let row = |index: usize| x.row(first + index);
+        // SAFETY: the processor has the instructions: AVX2 is checked before the engine starts, AVX-512 VNNI in `fastest`.
         unsafe {
-            match (self, y) {
-                (Self::Avx2, [a, b, c]) => avx2(panel, x, blocks, [a, b, c]),
-                (Self::Avx2, [a, b]) => avx2(panel, x, blocks, [a, b]),
-                (Self::Avx2, [a]) => avx2(panel, x, blocks, [a]),
-                (Self::Avx512Vnni, [a, b, c, d, e, f]) => avx512_vnni(panel, x, blocks, [a, b, c, d, e, f]),
-                (Self::Avx512Vnni, y) => y.iter_mut().enumerate().for_each(|(row, y)| {
-                    let per_row = blocks * BLOCK;
-                    let x = Part {
-                        values: &x.values[row * per_row..(row + 1) * per_row],
-                        scales: &x.scales[row * blocks..(row + 1) * blocks],
-                        offsets: &x.offsets[row * blocks..(row + 1) * blocks],
-                    };
-                    avx512_vnni(panel, &x, blocks, [y]);
-                }),
-                (Self::Avx2, y) => unreachable!("a tile has one to three rows, not {}", y.len()),
+            match (self, left) {
+                (Self::Avx2, 0..=1) => put(avx2(panel, [row(0)]), y, stride),
+                (Self::Avx2, _) => put(avx2(panel, [row(0), row(1)]), y, stride),
+                (Self::Avx512Vnni, 0..=5) => put(avx512_vnni(panel, [row(0)]), y, stride),
+                (Self::Avx512Vnni, _) => put(avx512_vnni(panel, std::array::from_fn::<_, 6, _>(row)), y, stride),
             }
         }
     }
 }
 
-/// A block's sums fit 16 bits: sixteen products of at most 15 × 127.
+fn put<const R: usize>(values: [[[f32; 8]; 2]; R], y: &mut [f32], stride: usize) -> usize {
+    for (row, values) in values.iter().enumerate() {
+        y[row * stride..row * stride + PANEL].copy_from_slice(values.as_flattened());
+    }
+    R
+}
+
+/// A block's sums fit 16 bits: sixteen products of at most 15 × 127. They are added with saturation all the same, because the compiler
+/// leaves that order alone; plain sums it turns into trees that need more registers than there are.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<const R: usize>(panel: &Panel<'_>, x: &Part<'_>, blocks: usize, y: [&mut [f32; PANEL]; R]) {
+fn avx2<const R: usize>(panel: &Panel<'_>, x: [Row<'_>; R]) -> [Scales; R] {
     use std::arch::x86_64::*;
+    // SAFETY: plain values of the same size. (The load intrinsics check their pointers in builds with debug assertions, and spill.)
+    let floats = |floats: &[f32; 8]| unsafe { transmute::<[f32; 8], __m256>(*floats) };
+    let bytes = |bytes: &[u8; 32]| unsafe { transmute::<[u8; 32], __m256i>(*bytes) };
     let ones = _mm256_set1_epi16(1);
-    // SAFETY (all of this function's): the caller checked that `panel` and `x` hold `blocks` blocks, `x` for `R` rows.
-    unsafe {
-        let bias = panel.bias.as_ptr();
-        let mut low = [_mm256_loadu_ps(bias); R];
-        let mut high = [_mm256_loadu_ps(bias.add(8)); R];
-        for block in 0..blocks {
-            let weights = panel.weights.as_ptr().add(block * PANEL_BLOCK);
-            let mut low_sums = [_mm256_setzero_si256(); R];
-            let mut high_sums = [_mm256_setzero_si256(); R];
-            for quad in 0..BLOCK / QUAD {
-                let low_weights = _mm256_loadu_si256(weights.add(quad * PANEL * QUAD).cast());
-                let high_weights = _mm256_loadu_si256(weights.add(quad * PANEL * QUAD + 32).cast());
-                for row in 0..R {
-                    let at = (row * blocks + block) * BLOCK + quad * QUAD;
-                    let four = _mm256_set1_epi32(x.values.as_ptr().add(at).cast::<i32>().read_unaligned());
-                    low_sums[row] = _mm256_add_epi16(low_sums[row], _mm256_maddubs_epi16(low_weights, four));
-                    high_sums[row] = _mm256_add_epi16(high_sums[row], _mm256_maddubs_epi16(high_weights, four));
-                }
-            }
-            let scales = panel.scales.as_ptr().add(block * PANEL);
-            let (low_scales, high_scales) = (_mm256_loadu_ps(scales), _mm256_loadu_ps(scales.add(8)));
+    let (mut low, mut high) = ([floats(&panel.bias[0]); R], [floats(&panel.bias[1]); R]);
+    for (block, (weights, scales)) in panel.weights.iter().zip(panel.scales).enumerate() {
+        let values: [&[i32; QUADS]; R] = std::array::from_fn(|row| &x[row].values[block]);
+        let mut low_sums = [_mm256_setzero_si256(); R];
+        let mut high_sums = [_mm256_setzero_si256(); R];
+        for quad in 0..QUADS {
+            let (low_weights, high_weights) = (bytes(&weights[quad][0]), bytes(&weights[quad][1]));
             for row in 0..R {
-                let offset = _mm256_set1_epi32(*x.offsets.get_unchecked(row * blocks + block));
-                let scale = _mm256_set1_ps(*x.scales.get_unchecked(row * blocks + block));
-                let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(low_sums[row], ones), offset));
-                low[row] = _mm256_fmadd_ps(sums, _mm256_mul_ps(low_scales, scale), low[row]);
-                let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(high_sums[row], ones), offset));
-                high[row] = _mm256_fmadd_ps(sums, _mm256_mul_ps(high_scales, scale), high[row]);
+                let four = _mm256_set1_epi32(values[row][quad]);
+                low_sums[row] = _mm256_adds_epi16(low_sums[row], _mm256_maddubs_epi16(low_weights, four));
+                high_sums[row] = _mm256_adds_epi16(high_sums[row], _mm256_maddubs_epi16(high_weights, four));
             }
         }
-        for (row, y) in y.into_iter().enumerate() {
-            _mm256_storeu_ps(y.as_mut_ptr(), low[row]);
-            _mm256_storeu_ps(y.as_mut_ptr().add(8), high[row]);
+        let (low_scales, high_scales) = (floats(&scales[0]), floats(&scales[1]));
+        for row in 0..R {
+            let offset = _mm256_set1_epi32(x[row].offsets[block]);
+            let scale = _mm256_set1_ps(x[row].scales[block]);
+            let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(low_sums[row], ones), offset));
+            low[row] = _mm256_fmadd_ps(sums, _mm256_mul_ps(low_scales, scale), low[row]);
+            let sums = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(high_sums[row], ones), offset));
+            high[row] = _mm256_fmadd_ps(sums, _mm256_mul_ps(high_scales, scale), high[row]);
         }
     }
+    // SAFETY: as above.
+    std::array::from_fn(|row| unsafe { transmute::<[__m256; 2], Scales>([low[row], high[row]]) })
 }
 
 /// As [`avx2`], a panel in one register, with the same sums in the same order.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn avx512_vnni<const R: usize>(panel: &Panel<'_>, x: &Part<'_>, blocks: usize, y: [&mut [f32; PANEL]; R]) {
+fn avx512_vnni<const R: usize>(panel: &Panel<'_>, x: [Row<'_>; R]) -> [Scales; R] {
     use std::arch::x86_64::*;
-    // SAFETY (all of this function's): the caller checked that `panel` and `x` hold `blocks` blocks, `x` for `R` rows.
-    unsafe {
-        let mut totals = [_mm512_loadu_ps(panel.bias.as_ptr()); R];
-        for block in 0..blocks {
-            let weights = panel.weights.as_ptr().add(block * PANEL_BLOCK);
-            let mut sums: [__m512i; R] =
-                std::array::from_fn(|row| _mm512_set1_epi32(*x.offsets.get_unchecked(row * blocks + block)));
-            for quad in 0..BLOCK / QUAD {
-                let weights = _mm512_loadu_si512(weights.add(quad * PANEL * QUAD).cast());
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let at = (row * blocks + block) * BLOCK + quad * QUAD;
-                    let four = _mm512_set1_epi32(x.values.as_ptr().add(at).cast::<i32>().read_unaligned());
-                    *sums = _mm512_dpbusd_epi32(*sums, weights, four);
-                }
-            }
-            let scales = _mm512_loadu_ps(panel.scales.as_ptr().add(block * PANEL));
-            for (row, total) in totals.iter_mut().enumerate() {
-                let scale = _mm512_set1_ps(*x.scales.get_unchecked(row * blocks + block));
-                *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[row]), _mm512_mul_ps(scales, scale), *total);
+    // SAFETY: plain values of the same size.
+    let floats = |floats: &Scales| unsafe { transmute::<Scales, __m512>(*floats) };
+    let bytes = |bytes: &[[u8; 32]; 2]| unsafe { transmute::<[[u8; 32]; 2], __m512i>(*bytes) };
+    let mut totals = [floats(panel.bias); R];
+    for (block, (weights, scales)) in panel.weights.iter().zip(panel.scales).enumerate() {
+        let values: [&[i32; QUADS]; R] = std::array::from_fn(|row| &x[row].values[block]);
+        let mut sums: [__m512i; R] = x.map(|row| _mm512_set1_epi32(row.offsets[block]));
+        for quad in 0..QUADS {
+            let weights = bytes(&weights[quad]);
+            for row in 0..R {
+                sums[row] = _mm512_dpbusd_epi32(sums[row], weights, _mm512_set1_epi32(values[row][quad]));
             }
         }
-        for (y, total) in y.into_iter().zip(totals) {
-            _mm512_storeu_ps(y.as_mut_ptr(), total);
+        let scales = floats(scales);
+        for row in 0..R {
+            let scale = _mm512_set1_ps(x[row].scales[block]);
+            totals[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[row]), _mm512_mul_ps(scales, scale), totals[row]);
         }
     }
+    // SAFETY: as above.
+    totals.map(|total| unsafe { transmute::<__m512, Scales>(total) })
 }
 
 #[cfg(test)]
