@@ -1,7 +1,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::Path,
     str::FromStr,
 };
@@ -64,6 +64,38 @@ impl Digest {
     }
 }
 
+/// Digests and counts what is written through it.
+pub struct DigestWriter<W> {
+    inner: W,
+    hasher: Sha256,
+    written_bytes: u64,
+}
+
+impl<W: Write> DigestWriter<W> {
+    /// Wraps a writer.
+    pub fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new(), written_bytes: 0 }
+    }
+
+    /// Returns the writer, the digest of what was written, and how many bytes that were.
+    pub fn finish(self) -> (W, Digest, u64) {
+        (self.inner, Digest(self.hasher.finalize().into()), self.written_bytes)
+    }
+}
+
+impl<W: Write> Write for DigestWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.written_bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", self.hex())
@@ -111,6 +143,14 @@ mod tests {
         assert_eq!(Digest::of(b"").hex(), hex);
         assert_eq!(Digest::of_reader(io::empty()).unwrap(), hex.parse().unwrap());
         assert_eq!(format!("sha256:{hex}").parse::<Digest>().unwrap(), Digest::of(b""));
+    }
+
+    #[test]
+    fn what_is_written_is_digested_and_counted() {
+        let mut writer = DigestWriter::new(Vec::new());
+        writer.write_all(b"ab").unwrap();
+        writer.write_all(b"c").unwrap();
+        assert_eq!(writer.finish(), (b"abc".to_vec(), Digest::of(b"abc"), 3));
     }
 
     #[test]

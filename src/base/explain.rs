@@ -43,12 +43,16 @@ pub enum Exit {
     Model = 6,
     Unavailable = 7,
     Limit = 8,
+    Untrusted = 9,
+    Older = 10,
+    Expired = 11,
+    Damaged = 12,
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -58,6 +62,10 @@ impl Exit {
         Self::Model,
         Self::Unavailable,
         Self::Limit,
+        Self::Untrusted,
+        Self::Older,
+        Self::Expired,
+        Self::Damaged,
         Self::Interrupted,
     ];
 
@@ -78,6 +86,10 @@ impl Exit {
             Self::Model => "a model file is missing, damaged or cannot be fetched",
             Self::Unavailable => "a service this command needs does not answer",
             Self::Limit => "a limit of the license was reached; what fitted was done",
+            Self::Untrusted => "a bundle is not signed by a trusted root, or its metadata is not what was signed",
+            Self::Older => "a bundle is older than what this machine has seen or installed",
+            Self::Expired => "a bundle's metadata has expired",
+            Self::Damaged => "a bundle lacks a blob, or one is not what it is called",
             Self::Interrupted => "stopped by Ctrl-C or a signal; the same command goes on from there",
         }
     }

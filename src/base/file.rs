@@ -50,6 +50,15 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_dir(dir)
 }
 
+/// Writes a result where a person asked for it: a regular file is replaced atomically; a pipe, a terminal or a link (`/dev/stdout`) is
+/// written to and stays what it is.
+pub fn write_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => OpenOptions::new().write(true).truncate(true).open(path)?.write_all(bytes),
+        _ => write_atomic(path, bytes, 0o644),
+    }
+}
+
 /// Makes renames and new names in `dir` durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -126,7 +135,8 @@ impl Lock {
     pub fn try_acquire(path: &Path, what: &str) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { path: path.to_owned(), source };
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(failed)?;
+            // Locks are taken first of all: what is made here, an installation's folders, is its owner's alone.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
         }
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let mut file = options.open(path).map_err(failed)?;

@@ -81,6 +81,11 @@ impl Layout {
         self.etc().join("trust.d")
     }
 
+    /// What was seen of release metadata: nothing older is taken after it.
+    pub fn release_seen(&self) -> PathBuf {
+        self.var().join("release-seen")
+    }
+
     /// Which customer has which block of ports.
     pub fn slots_file(&self) -> PathBuf {
         self.etc().join("slots.json")

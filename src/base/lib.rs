@@ -16,14 +16,16 @@ mod layout;
 mod place;
 mod role;
 mod secret;
+mod seed;
 mod slug;
 mod time;
 
-pub use digest::{Digest, DigestParseError};
+pub use digest::{Digest, DigestParseError, DigestWriter};
 pub use explain::{Exit, Explain, Remedy};
 pub use layout::{CustomerLayout, Layout};
 pub use place::Place;
 pub use role::{API_OFFSET, Role, UnknownRole};
 pub use secret::{Secret, SecretError};
+pub use seed::{Seed, SeedError};
 pub use slug::{Slug, SlugError};
 pub use time::{Clock, TimeParseError, Timestamp};

@@ -10,7 +10,9 @@ pub struct Slug(String);
 
 /// A text cannot be a slug.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a slug: 1 to 40 of a-z, 0-9 and `-`, starting and ending with a letter or digit")]
+#[error(
+    "`{0}` is not a slug: 1 to 40 of a-z, 0-9 and `-`, starting and ending with a letter or digit, and not `models` or `agent`"
+)]
 pub struct SlugError(String);
 
 impl Explain for SlugError {
@@ -24,13 +26,16 @@ impl Explain for SlugError {
 }
 
 const MAX_LENGTH: usize = 40;
+/// Folders of the installation that stand beside those of customers.
+const RESERVED: [&str; 3] = ["models", "agent", "release-seen"];
 
 impl Slug {
     /// Checks `text` and returns it as a slug.
     pub fn parse(text: &str) -> Result<Self, SlugError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let edges_hold = !text.starts_with('-') && !text.ends_with('-');
-        if text.is_empty() || text.len() > MAX_LENGTH || !edges_hold || !text.chars().all(allowed) {
+        let is_reserved = RESERVED.contains(&text);
+        if text.is_empty() || text.len() > MAX_LENGTH || !edges_hold || is_reserved || !text.chars().all(allowed) {
             return Err(SlugError(text.chars().take(60).collect()));
         }
         Ok(Self(text.to_owned()))
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_slug_is_a_safe_path_part() {
-        for text in ["", "-a", "a-", "A", "a/b", "..", "a b", "a\n", &"a".repeat(41)] {
+        for text in ["", "models", "agent", "-a", "a-", "A", "a/b", "..", "a b", "a\n", &"a".repeat(41)] {
             assert!(Slug::parse(text).is_err(), "{text:?}");
         }
     }

@@ -129,7 +129,7 @@ impl Explain for Error {
             Self::Write { .. } => "check that the folder exists and that you may write there".to_owned(),
             Self::Random(_) => return None,
             Self::Request(_) => {
-                "correct the request; `0711 license issue --help` shows one".to_owned()
+                "correct the request; `0711 license issue --help` says what it holds".to_owned()
             }
             Self::SeenRead(_) => "check the rights of the file".to_owned(),
             Self::SeenFormat { path } => format!("remove `{}`; it is written anew", path.display()),
@@ -142,6 +142,16 @@ impl Explain for Error {
             Self::Write { .. } | Self::Random(_) | Self::SeenRead(_) | Self::SeenFormat { .. } => Exit::Failed,
             Self::Request(_) | Self::PrivateKey { .. } => Exit::Usage,
             _ => Exit::License,
+        }
+    }
+}
+
+impl From<base::SeedError> for Error {
+    fn from(error: base::SeedError) -> Self {
+        match error {
+            base::SeedError::Read { path, reason } => Self::PrivateKey { path, reason },
+            base::SeedError::Write { path, source } => Self::Write { path, source },
+            base::SeedError::Random(source) => Self::Random(source),
         }
     }
 }

@@ -32,6 +32,7 @@ pub struct Request {
     #[serde(default, deserialize_with = "optional_time")]
     not_before: Option<Timestamp>,
     /// Counted from the first moment of validity.
+    #[serde(deserialize_with = "days")]
     valid_days: u32,
     #[serde(default = "default_grace_days")]
     grace_days: u32,
@@ -49,6 +50,17 @@ pub struct Request {
     #[serde(default)]
     managed: bool,
     machine: Option<MachineBinding>,
+}
+
+/// A hundred years: later dates have no form every reader knows.
+const MOST_DAYS: u32 = 36_525;
+
+fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let days = u32::deserialize(deserializer)?;
+    match days {
+        0..=MOST_DAYS => Ok(days),
+        _ => Err(D::Error::custom(format!("{days} days of validity are more than {MOST_DAYS}"))),
+    }
 }
 
 fn default_grace_days() -> u32 {

@@ -248,7 +248,7 @@ fn a_vendor_makes_a_key_and_issues_a_license() {
 
 #[test]
 fn what_no_reader_takes_is_not_signed() {
-    let key = PrivateKey::generate().unwrap();
+    let key = PrivateKey::of(&base::Seed::generate().unwrap());
     let good = "format: 1\nlicense_id: A\ncustomer: A\nedition: demo\nvalid_days: 1\nmax_documents: 1\n";
     issue(&Request::parse(good).unwrap(), &key, now()).unwrap();
     for (from, to) in [
@@ -262,7 +262,9 @@ fn what_no_reader_takes_is_not_signed() {
         let request = Request::parse(&good.replace(from, to)).unwrap();
         assert!(matches!(issue(&request, &key, now()), Err(Error::Field { .. })), "{to}");
     }
-    assert!(matches!(Request::parse(&good.replace("edition", "editoin")), Err(Error::Request(_))));
+    for (from, to) in [("edition", "editoin"), ("valid_days: 1", "valid_days: 4294967295")] {
+        assert!(matches!(Request::parse(&good.replace(from, to)), Err(Error::Request(_))), "{to}");
+    }
     assert!(matches!(Request::parse(&good.replace("format: 1", "format: 2")), Err(Error::Format { .. })));
 }
 
@@ -371,7 +373,7 @@ fn trust_d_adds_no_license_root() {
     let dir = tempfile::tempdir().unwrap();
     let layout = base::Layout::rooted(dir.path());
     fs::create_dir_all(layout.trust_dir()).unwrap();
-    let key = PrivateKey::generate().unwrap();
+    let key = PrivateKey::of(&base::Seed::generate().unwrap());
     let yaml = key.root("own", wide_limits()).unwrap().to_yaml().unwrap();
     fs::write(layout.trust_dir().join("own.yaml"), yaml).unwrap();
     let request = Request::parse(
