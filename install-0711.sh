@@ -10,13 +10,13 @@ set -euo pipefail
 main() {
     local here started built
     here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-    cd "$here"
     started=$(date +%s)
     say "1/3 setting up what is missing"
-    bash scripts/setup.sh build
+    bash "$here/scripts/setup.sh" build
     if ! command -v cargo >/dev/null; then . "$HOME/.cargo/env"; fi
-    say "2/3 building 0711 (the first time up to half an hour on two cores; afterwards seconds)"
-    cargo build --workspace --locked
+    say "2/3 building 0711 (the first time some twenty minutes on two cores; afterwards seconds)"
+    # Paths in the arguments are the caller's: only the build happens in the checkout, and in its own target folder.
+    (cd "$here" && env -u CARGO_TARGET_DIR cargo build --workspace --locked)
     built=$(date +%s)
     say "    built in $(((built - started) / 60)) min $(((built - started) % 60)) s"
     say "3/3 installing"

@@ -14,7 +14,16 @@ if [ "${1:-}" = peft ]; then
     venv="$here/target/peft-venv"
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check torch transformers peft gguf safetensors
-    adapter=$(ls -d "$root"/var/*/loras/v*_* | tail -1)
+    loras=$(ls -d "$root"/var/*/loras | head -1)
+    # The adapter that is served, or the newest where none is.
+    adapter=$("$venv/bin/python" - "$loras" <<'PY'
+import json, os, sys
+registry = json.load(open(os.path.join(sys.argv[1], "registry.json"), encoding="utf-8"))
+versions = registry["versions"]
+served = [version for version in versions if version["name"] == registry.get("promoted")] or versions
+print(os.path.join(sys.argv[1], served[-1]["dir"]))
+PY
+    )
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     # transformers goes by the name's ending.

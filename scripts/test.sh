@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what is missing and passes the tests: every room's own, the stories through the binary, and the judges from outside
-# (official OpenAI client, Chromium, PEFT on torch). Kill matrices are sampled here; `scripts/soak.sh` runs them whole.
+# (official OpenAI client, Chromium). Kill matrices and the corpus are sampled here; `scripts/soak.sh` runs them whole, and PEFT on torch.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

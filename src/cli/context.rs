@@ -107,15 +107,19 @@ pub fn license_dirs(layout: &Layout) -> Vec<PathBuf> {
     beside.into_iter().chain(here).chain([layout.etc(), system]).collect()
 }
 
-/// Returns the license that counts for a command without an installation of its own: the named one, the installed one, or
-/// the demo license.
+/// Returns the license that counts: the installed one; where none is, the named one, or the demo license. It must be meant for this machine.
 pub fn entitlement(layout: &Layout, customer: &CustomerLayout, named: Option<&str>) -> Outcome<Entitlement> {
     let roots = license::embedded_roots()?;
-    if let Some(id_or_path) = named {
-        return Ok(license::find(id_or_path, &license_dirs(layout))?.verify(&roots, Clock::system().now())?);
-    }
-    if fs::symlink_metadata(customer.license()).is_ok() {
-        return Ok(license::load_installed(&customer.license(), &roots)?);
-    }
-    Ok(license::verify(license::embedded_demo(), &roots, Clock::system().now())?)
+    let is_installed = fs::symlink_metadata(customer.license()).is_ok();
+    let entitlement = match named {
+        Some(_) if is_installed => {
+            let failure = Failure::new(Exit::Usage, "a license is installed here, and no other counts");
+            return Err(failure.remedy("leave `--license` out; `0711 install --license FILE` installs a new one"));
+        }
+        _ if is_installed => license::load_installed(&customer.license(), &roots)?,
+        Some(id_or_path) => license::find(id_or_path, &license_dirs(layout))?.verify(&roots, Clock::system().now())?,
+        None => license::verify(license::embedded_demo(), &roots, Clock::system().now())?,
+    };
+    entitlement.check_machine(&plan::machine_hashes(&host::machine_identity()))?;
+    Ok(entitlement)
 }

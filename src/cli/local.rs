@@ -43,6 +43,22 @@ impl Parts {
         Ok(Self { customer, config, models })
     }
 
+    /// As [`Self::find`], for a verb that only looks: where nothing was ever read or installed, it says so and makes nothing.
+    pub fn existing(context: &Context) -> Outcome<Self> {
+        let parts = Self::find(context)?;
+        if parts.config.is_some() || parts.customer.lakehouse().is_dir() {
+            return Ok(parts);
+        }
+        let place = context
+            .layout
+            .root()
+            .map_or_else(|| "on this machine".to_owned(), |root| format!("below `{}`", root.display()));
+        let failure =
+            Failure::new(Exit::Usage, format!("there is no installation {place}, and nothing was read there"));
+        Err(failure
+            .remedy("check `--root DIR`; `0711 ingest FOLDER --root DIR` reads a folder, `0711 install` installs"))
+    }
+
     /// Returns the models.
     pub fn models(&self) -> &Models {
         &self.models
@@ -59,6 +75,10 @@ impl Parts {
         let url = config.url(role);
         let client = reqwest::Client::builder().timeout(HEALTH_TIMEOUT).no_proxy().build();
         let Ok(client) = client else { return Ok(None) };
+        // The token is shown to nobody but the process the agent started: any user may listen on a port that is free.
+        if !stack::RoleRecord::read(&self.customer.role_record(role)).is_some_and(|record| record.is_alive()) {
+            return Ok(None);
+        }
         match client.get(format!("{url}/health")).send().await {
             Ok(answer) if answer.status().is_success() => Ok(Some((url, read_token(&self.customer)?))),
             _ => Ok(None),

@@ -90,6 +90,19 @@ impl Printer {
     }
 }
 
+/// Returns a text from a document or a file's name without anything a terminal would obey: control characters are written out.
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => out.push(' '),
+            character if character.is_control() => out.extend(character.escape_default()),
+            character => out.push(character),
+        }
+    }
+    out
+}
+
 /// Returns bytes as people read them: `71.6 MB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -117,6 +130,12 @@ pub fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        assert_eq!(shown("evil\u{1b}[2J\nname, page\t1"), "evil\\u{1b}[2J name, page 1");
+        assert_eq!(shown("Größe 2,5 mm²"), "Größe 2,5 mm²");
+    }
 
     #[test]
     fn sizes_and_times_read_well() {

@@ -1,4 +1,8 @@
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use base::Exit;
 use clap::Parser;
@@ -72,7 +76,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
         Verb::Worker(args) => match args.verb {
             WorkerVerb::Extract => extract::worker::main(),
         },
-        Verb::Completions(args) => return verb::help::completions(&args),
+        Verb::Completions(args) => return verb::help::completions(&context, &args),
         Verb::Help(args) => return verb::help::run(&context, &args),
         _ => {}
     }
@@ -84,6 +88,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
         match cli.verb {
             Verb::Install(args) => verb::install::run(&context, &args, interrupt).await,
             Verb::Plan(args) => verb::plan::run(&context, &args).await,
+            Verb::Preflight(args) => verb::preflight::run(&context, &args),
             Verb::Status => verb::status::run(&context).await,
             Verb::Logs(args) => verb::logs::run(&context, &args, interrupt).await,
             Verb::Start(args) => verb::control::start(&context, &args).await,
@@ -98,6 +103,8 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Versions(args) => verb::versions::run(&context, &args).await,
             Verb::License(args) => verb::license::run(&context, &args),
             Verb::Models(args) => verb::models::run(&context, &args).await,
+            Verb::Bundle(args) => verb::bundle::run(&context, &args).await,
+            Verb::Release(args) => verb::release::run(&context, &args).await,
             Verb::Serve(_) | Verb::Agent(_) | Verb::Worker(_) | Verb::Completions(_) | Verb::Help(_) => Ok(()),
         }
     });
@@ -136,5 +143,8 @@ fn log_to_stderr(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    fmt().with_env_filter(EnvFilter::new(level)).with_writer(io::stderr).with_target(verbose > 1).init();
+    // The kernel of Delta calls it an error that a table is not there yet; whoever opens one asks that first.
+    let filter = EnvFilter::new(format!("{level},delta_kernel=off,buoyant_kernel=off"));
+    let colours = io::stderr().is_terminal();
+    fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).with_target(verbose > 1).init();
 }

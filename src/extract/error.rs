@@ -87,7 +87,7 @@ impl Explain for Error {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::TooLarge { .. } | Self::TimedOut { .. } | Self::OutOfMemory { .. } => Exit::Limit,
+            Self::TooLarge { .. } | Self::TimedOut { .. } | Self::OutOfMemory { .. } => Exit::Failed,
             Self::NoWorker { .. } => Exit::Unavailable,
             _ => Exit::Failed,
         }

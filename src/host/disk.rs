@@ -1,3 +1,4 @@
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -21,24 +22,32 @@ pub struct Disk {
 /// # Errors
 /// When no ancestor can be looked at.
 pub fn disk(path: &Path) -> std::io::Result<Disk> {
-    let mut at = path;
-    let metadata = loop {
-        match std::fs::metadata(at) {
-            Ok(metadata) => break metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => match at.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => at = parent,
-                _ => return Err(error),
-            },
-            Err(error) => return Err(error),
-        }
-    };
-    let stat = rustix::fs::statvfs(at)?;
+    let (at, metadata) = nearest(path)?;
+    let stat = rustix::fs::statvfs(&at)?;
     Ok(Disk {
         path: path.to_owned(),
         device: metadata.dev(),
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
     })
+}
+
+/// Returns the nearest ancestor of `path` that exists, which may be `path` itself.
+///
+/// # Errors
+/// When an ancestor cannot be looked at.
+pub(crate) fn nearest(path: &Path) -> std::io::Result<(PathBuf, Metadata)> {
+    let mut at = path;
+    loop {
+        match std::fs::metadata(at) {
+            Ok(metadata) => return Ok((at.to_owned(), metadata)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => match at.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => at = parent,
+                _ => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -106,7 +106,8 @@ pub fn systemd_is_running() -> bool {
     std::fs::symlink_metadata("/run/systemd/system").is_ok_and(|metadata| metadata.is_dir())
 }
 
-fn memory() -> (u64, u64) {
+/// Returns all memory and what new work can have of it, in bytes; 0 where nobody says.
+pub(crate) fn memory() -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let field = |name: &str| {
         text.lines()

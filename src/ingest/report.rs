@@ -129,7 +129,7 @@ impl Report {
             line(format!("  note: {note}"));
         }
         if self.files.is_empty() {
-            line("every file can be found".to_owned());
+            line(if self.seen == 0 { "no file was found" } else { "every file can be found" }.to_owned());
             return out;
         }
         let mut by_status: BTreeMap<FileStatus, Vec<&FileReport>> = BTreeMap::new();

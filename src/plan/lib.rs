@@ -32,7 +32,7 @@ pub use error::Error;
 pub use fault::{Fault, Faults};
 pub use forecast::{Forecast, Note};
 pub use grant::{Grant, machine_hashes};
-pub use make::{Binary, Inputs, Model, ModelRole, Proposal, make};
+pub use make::{Binary, Draft, Inputs, Model, ModelRole, Proposal, draft, make};
 pub use plan::{Plan, Port, Service};
 pub use receipt::{AdapterOutcome, Receipt};
 pub use render::{bytes_for_people, count_for_people};

@@ -84,15 +84,41 @@ pub struct Proposal {
     pub is_installed: bool,
 }
 
+/// What an installation would be and need, whether or not this machine has it: what a preflight judges by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// What would be.
+    pub plan: Plan,
+    /// What it would probably need.
+    pub forecast: Forecast,
+}
+
 /// Decides what the installation is to be.
 ///
 /// # Errors
 /// Every reason that stands in the way, together.
 pub fn make(inputs: &Inputs<'_>) -> Result<Proposal, Faults> {
+    let Draft { plan, forecast } = draft_unless(inputs, machine_faults(inputs))?;
+    Faults::none_or(room_faults(inputs, &plan, &forecast))?;
+    let mut notes = forecast::notes(inputs, &forecast, inputs.grant.max_documents);
+    notes.extend(inputs.grant.note());
+    let is_installed = inputs.receipt.is_some_and(|receipt| receipt.plan == plan.digest());
+    Ok(Proposal { plan, forecast, notes, is_installed })
+}
+
+/// Says what the installation would be and need. What the machine lacks is no fault here.
+///
+/// # Errors
+/// Every reason in the answers, the license and the folders, together.
+pub fn draft(inputs: &Inputs<'_>) -> Result<Draft, Faults> {
+    draft_unless(inputs, Vec::new())
+}
+
+fn draft_unless(inputs: &Inputs<'_>, of_machine: Vec<Fault>) -> Result<Draft, Faults> {
     let mut faults = inputs.answers.faults();
     faults.extend(inputs.grant.faults(inputs.answers.slug().ok().as_ref(), inputs.receipt.is_some()));
     faults.extend(folder_faults(inputs));
-    faults.extend(machine_faults(inputs));
+    faults.extend(of_machine);
     let parts = parts(inputs).map_err(|fault| faults.extend(fault)).ok();
     let Some(parts) = parts.filter(|_| faults.is_empty()) else {
         Faults::none_or(faults)?;
@@ -100,11 +126,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Proposal, Faults> {
     };
     let (plan, trains) = choose(inputs, &parts);
     let forecast = forecast::forecast(inputs, trains);
-    Faults::none_or(room_faults(inputs, &plan, &forecast))?;
-    let mut notes = forecast::notes(inputs, &forecast, inputs.grant.max_documents);
-    notes.extend(inputs.grant.note());
-    let is_installed = inputs.receipt.is_some_and(|receipt| receipt.plan == plan.digest());
-    Ok(Proposal { plan, forecast, notes, is_installed })
+    Ok(Draft { plan, forecast })
 }
 
 /// The first training belongs to the first installation. A later plan leaves it out, unless it is the very plan that is

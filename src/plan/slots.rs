@@ -34,12 +34,13 @@ impl Default for SlotTable {
 
 /// Slots of a host; the last one ends below the ports the kernel takes for outgoing connections.
 const SLOTS: u16 = 200;
-const FIRST_PORT: u16 = 5100;
 const BLOCK: u16 = 100;
 
 impl SlotTable {
     /// The version of the format this program writes and reads.
     pub const FORMAT: u32 = 1;
+    /// First port of slot 0: the block of the first customer of a host.
+    pub const FIRST_PORT: u16 = 5100;
 
     /// Parses the table's file.
     ///
@@ -99,7 +100,7 @@ impl SlotTable {
 }
 
 fn numbered(number: u16) -> Slot {
-    Slot { number: Some(number), port_base: FIRST_PORT + BLOCK * number }
+    Slot { number: Some(number), port_base: SlotTable::FIRST_PORT + BLOCK * number }
 }
 
 /// Reads the digest as one big-endian number.

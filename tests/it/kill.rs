@@ -116,14 +116,16 @@ fn kill_at_random_moments() {
         return;
     }
     let whole = Product::new();
+    let started = std::time::Instant::now();
     assert!(command(&whole, free_port_base()).status().unwrap().success());
+    let length_ms = u64::try_from(started.elapsed().as_millis()).unwrap();
     let expect = outcome(&whole);
     drop(whole);
     for round in 0..20_u64 {
         let product = Product::new();
         let base = free_port_base();
-        // An installation takes about two minutes; the golden ratio spreads 20 moments over the first.
-        let moment = Duration::from_millis((round * 618 % 1000) * 60);
+        // The golden ratio spreads 20 moments evenly over the length of an installation.
+        let moment = Duration::from_millis((round * 618 + 31) % 1000 * length_ms / 1000);
         let mut child = command(&product, base).spawn().unwrap();
         std::thread::sleep(moment);
         child.kill().unwrap();

@@ -1,5 +1,6 @@
 //! The stories, told through the binary. Each has a `--root` of its own.
 
+mod bundle;
 mod corpus;
 mod kill;
 mod license;

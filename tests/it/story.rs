@@ -26,7 +26,7 @@ fn from_install_to_uninstall() {
     what_could_not_be_read_is_listed(&product);
     search_prints_what_others_rely_on(&product);
     the_exam_is_passed(&product);
-    the_adapter_is_better_and_loads_elsewhere(&product);
+    the_adapter_is_better_and_served(&product);
     the_openai_client_works(&product, base);
     the_console_works_in_a_browser(&product, base, &password);
     roles_outlive_the_agent_and_are_adopted(&product);
@@ -155,7 +155,7 @@ fn the_exam_is_passed(product: &Product) {
     assert!(abstained >= 3 && unanswerable == 4, "{missed:#?}");
 }
 
-fn the_adapter_is_better_and_loads_elsewhere(product: &Product) {
+fn the_adapter_is_better_and_served(product: &Product) {
     let listed = product.json(&["versions", "list"]);
     let version = &listed["versions"][0];
     assert_eq!(version["name"], "v1");

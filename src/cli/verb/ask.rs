@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     failure::{Failure, Outcome},
     local::Parts,
+    printer::shown,
 };
 
 /// Who asks, as the lake records it.
@@ -14,7 +15,7 @@ const ASKER: &str = "cli";
 
 /// Answers one question, sentence by sentence, then names the sources.
 pub async fn run(context: &Context, args: &AskArgs) -> Outcome {
-    let parts = Parts::find(context)?;
+    let parts = Parts::existing(context)?;
     let brain = open(&parts).await?;
     let mut events = std::pin::pin!(brain.ask(Question::new(&args.question, ASKER)));
     let printer = context.printer;
@@ -25,7 +26,7 @@ pub async fn run(context: &Context, args: &AskArgs) -> Outcome {
                 let mark = sentence.citation.map(|n| format!(" [{n}]")).unwrap_or_default();
                 let lead = if first { "\n" } else { "" };
                 first = false;
-                printer.line(format!("{lead}{}{}", sentence.text, printer.good(&mark)));
+                printer.line(format!("{lead}{}{}", shown(&sentence.text), printer.good(&mark)));
             }
             AskEvent::Done(answer) if printer.json => return printer.value(&answer),
             AskEvent::Done(answer) => {
@@ -52,15 +53,15 @@ fn show_sources(context: &Context, answer: &answer::Answer) {
         printer.line("");
     }
     for citation in &answer.citations {
-        let place = if citation.place.is_empty() { String::new() } else { format!(", {}", citation.place) };
+        let place = if citation.place.is_empty() { String::new() } else { format!(", {}", shown(&citation.place)) };
         printer.line(format!(
             "{} {}{place}",
             printer.good(&format!("[{}]", citation.n)),
-            printer.bold(&citation.document)
+            printer.bold(&shown(&citation.document))
         ));
         printer.line(format!(
             "    {}",
-            printer.dim(&format!("“{}”", citation.quote.split_whitespace().collect::<Vec<_>>().join(" ")))
+            printer.dim(&format!("“{}”", shown(&citation.quote.split_whitespace().collect::<Vec<_>>().join(" "))))
         ));
     }
     for note in &answer.notes {

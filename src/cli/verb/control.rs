@@ -28,7 +28,7 @@ pub async fn start(context: &Context, args: &RoleArg) -> Outcome {
 
 /// Stops one service, or all of them and then the agent. Data stays.
 pub async fn stop(context: &Context, args: &RoleArg) -> Outcome {
-    let customer = context.customer()?;
+    let (customer, _) = context.installed()?;
     let progress = Progress::start(context.printer, "stopping");
     match args.role {
         Some(role) => {

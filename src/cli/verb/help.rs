@@ -39,7 +39,9 @@ fn exit_codes(context: &Context) -> Outcome {
 }
 
 /// Prints shell completions.
-pub fn completions(args: &CompletionsArgs) -> Outcome {
-    clap_complete::generate(args.shell, &mut Cli::command(), "0711", &mut std::io::stdout());
+pub fn completions(context: &Context, args: &CompletionsArgs) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "0711", &mut script);
+    context.printer.line(String::from_utf8_lossy(&script).trim_end());
     Ok(())
 }

@@ -48,7 +48,12 @@ async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: Ca
     let mut folders = Vec::new();
     for folder in &args.folders {
         let act = || format!("cannot read the folder `{}`", folder.display());
-        folders.push(folder.canonicalize().during(act())?);
+        let found = folder.canonicalize().during(act()).map_err(|failure| failure.remedy("check the path"))?;
+        if !found.is_dir() {
+            let failure = Failure::new(Exit::Usage, format!("`{}` is not a folder", found.display()));
+            return Err(failure.remedy("name the folder it lies in; `0711 extract FILE` shows what one file holds"));
+        }
+        folders.push(found);
     }
     if folders.is_empty() {
         folders.extend(parts.config.iter().flat_map(|config| config.folders.clone()));

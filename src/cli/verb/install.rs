@@ -12,12 +12,13 @@ use crate::{
     context::{Context, own_binary},
     failure::{Failure, Outcome},
     local::Parts,
-    printer::duration,
+    printer::{duration, shown},
     progress::Progress,
     verb::{
         ask,
         models::CachedModels,
-        plan::{gather, layout, prepare},
+        plan::{examine, gather, layout},
+        preflight,
     },
     wizard,
 };
@@ -30,12 +31,18 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
     let started = Instant::now();
     let printer = context.printer;
     let layout = layout(context, &args.answers);
+    if layout.root().is_none() && !is_root() {
+        let failure = Failure::new(Exit::Preflight, "an installation for this machine needs the rights of root");
+        return Err(failure.remedy("run it with `sudo`, or name a folder of your own with `--root DIR`"));
+    }
     let may_ask = !args.yes && !printer.json;
     let Some((answers, asked)) = gather(context, &layout, &args.answers, may_ask)? else {
         printer.note("stopped; nothing was changed");
         return Ok(());
     };
-    let prepared = prepare(&layout, answers, asked)?;
+    let examined = examine(&layout, answers)?;
+    preflight::before_install(context, &examined)?;
+    let prepared = examined.decide(asked)?;
     let plan = &prepared.proposal.plan;
     if !printer.json {
         let need = bytes_for_people(prepared.proposal.forecast.disk_needed_bytes);
@@ -49,6 +56,10 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
         }
     }
     let may_start = args.yes || args.answers.demo || prepared.asked || printer.json;
+    if !may_start && !is_terminal() {
+        let failure = Failure::new(Exit::Usage, "nobody is here to confirm: this is no terminal");
+        return Err(failure.remedy("add `--yes` to install without a question"));
+    }
     if !may_start && !wizard::confirm("Install this?")? {
         printer.note("stopped; nothing was changed");
         return Ok(());
@@ -71,6 +82,16 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
     let here = context.with_layout(prepared.layout.clone());
     let ends = Ends { receipt: &outcome.receipt, evidence: &outcome.evidence, seconds: started.elapsed().as_secs() };
     ends.show(&here, &customer, args.answers.demo).await
+}
+
+fn is_terminal() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// The reader of the event stream: one line per step with progress and ETA.
@@ -178,32 +199,32 @@ impl Ends<'_> {
         }
         if let Some(answer) = &answer {
             printer.line(format!("\n  {}", printer.dim(DEMO_QUESTION)));
-            printer.line(format!("  {}", answer.text));
+            printer.line(format!("  {}", shown(&answer.text)));
             for citation in &answer.citations {
                 let place = if citation.place.is_empty() { String::new() } else { format!(", {}", citation.place) };
-                printer.line(format!("  [{}] {}{place}", citation.n, citation.document));
+                printer.line(format!("  [{}] {}{}", citation.n, shown(&citation.document), shown(&place)));
             }
         }
         let root = match context.layout.root() {
-            Some(root) => format!(" --root {}", shown_root(root)),
+            Some(root) => format!(" --root {}", shown_path(root)),
             None => String::new(),
         };
         printer.line("\nTry next:");
-        printer.line(format!("  0711 ask{root} \"What tightening torque applies to the KX 10 terminal?\""));
-        printer.line(format!("  0711 status{root}"));
-        printer.line(format!("  0711 ingest --report{root}"));
-        if let Ok(binary) = own_binary() {
-            printer.note(printer.dim(&format!("\n(0711 is {})", binary.display())));
-        }
+        let program = shown_path(&context.layout.binary());
+        printer.line(format!("  {program} ask{root} \"What tightening torque applies to the KX 10 terminal?\""));
+        printer.line(format!("  {program} status{root}"));
+        printer.line(format!("  {program} ingest --report{root}"));
         Ok(())
     }
 }
 
-/// The root as short as it can be typed from here.
-fn shown_root(root: &std::path::Path) -> String {
+/// A path as short as it can be typed from here, quoted where a shell wants it.
+fn shown_path(path: &std::path::Path) -> String {
     let here = std::env::current_dir().ok();
-    let below = here.as_deref().and_then(|here| root.strip_prefix(here).ok());
-    below.map_or_else(|| root.display().to_string(), |below| format!("./{}", below.display()))
+    let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    let text = below.map_or_else(|| path.display().to_string(), |below| format!("./{}", below.display()));
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn adapter_line(receipt: &Receipt, train: Option<&Evidence>) -> String {

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod ask;
+pub mod bundle;
 pub mod control;
 pub mod extract;
 pub mod help;
@@ -11,6 +12,8 @@ pub mod license;
 pub mod logs;
 pub mod models;
 pub mod plan;
+pub mod preflight;
+pub mod release;
 pub mod search;
 pub mod serve;
 pub mod status;

@@ -54,7 +54,8 @@ pub async fn run(context: &Context, args: &ModelsArgs) -> Outcome {
     }
 }
 
-async fn fetch(context: &Context, bundle: &VerifiedBundle, name: &str, from: &[PathBuf]) -> Outcome<VerifiedModel> {
+/// Brings the file of a model into the models folder, with its progress shown.
+pub async fn fetch(context: &Context, bundle: &VerifiedBundle, name: &str, from: &[PathBuf]) -> Outcome<VerifiedModel> {
     let progress = std::sync::Mutex::new(Progress::start(context.printer, format!("model {name}")));
     let printer = context.printer;
     let watch = |event: Event| match event {

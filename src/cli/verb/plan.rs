@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     env, fs,
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -6,7 +7,7 @@ use std::{
 };
 
 use ::license::{Found, Seen, Standing, embedded_roots};
-use ::plan::{Answers, Binary, Inputs, Proposal, make};
+use ::plan::{Answers, Binary, Grant, Inputs, Proposal, make};
 use base::{Clock, Digest, Exit, Layout, file};
 use serde_json::json;
 
@@ -39,7 +40,7 @@ pub struct Prepared {
 pub async fn run(context: &Context, args: &AnswerArgs) -> Outcome {
     let layout = layout(context, args);
     let Some((answers, _)) = gather(context, &layout, args, false)? else { return Ok(()) };
-    let prepared = prepare(&layout, answers, false)?;
+    let prepared = examine(&layout, answers)?.decide(false)?;
     if context.printer.json {
         let proposal = &prepared.proposal;
         return context.printer.value(&json!({
@@ -165,14 +166,31 @@ fn missing(answers: &Answers) -> Vec<&'static str> {
     empty.into_iter().filter_map(|(is_missing, flag)| is_missing.then_some(flag)).collect()
 }
 
-/// Checks the license, looks at the machine and decides.
-pub fn prepare(layout: &Layout, answers: Answers, asked: bool) -> Outcome<Prepared> {
+/// Everything a decision is made from, learned once: a preflight and a plan are judged by the same facts.
+pub struct Examined {
+    pub layout: Layout,
+    pub own_ports: BTreeSet<u16>,
+    pub present: BTreeSet<Digest>,
+    pub binary: Binary,
+    pub models: Vec<::plan::Model>,
+    pub seen: Seen,
+    pub host: host::Facts,
+    pub answers: Answers,
+    license: Found,
+    grant: Grant,
+    slots: ::plan::SlotTable,
+    receipt: Option<::plan::Receipt>,
+}
+
+/// Checks the license and looks at the machine.
+pub fn examine(layout: &Layout, answers: Answers) -> Outcome<Examined> {
     let license = ::license::find(&answers.license, &license_dirs(layout))?;
     let entitlement = license.authenticate(&embedded_roots()?)?;
     entitlement.check_machine(&::plan::machine_hashes(&host::machine_identity()))?;
     let slug = answers.slug()?;
     let customer = layout.customer(&slug);
-    let standing: Standing = entitlement.standing(Clock::system().now(), &Seen::load(&customer.seen())?);
+    let seen = Seen::load(&customer.seen())?;
+    let standing: Standing = entitlement.standing(Clock::system().now(), &seen);
     let binary_path = own_binary()?;
     let act = "cannot read the program's own file";
     let binary = Binary {
@@ -182,18 +200,43 @@ pub fn prepare(layout: &Layout, answers: Answers, asked: bool) -> Outcome<Prepar
     };
     let models = profile_models(&answers.profile)?;
     let wanted: Vec<Digest> = models.iter().map(|model| model.digest).collect();
-    let proposal = make(&Inputs {
-        grant: &::plan::Grant::new(&entitlement, standing),
-        license: Digest::of(license.bytes()),
-        models: &models,
-        binary: &binary,
-        host: &host::facts(&[layout.var(), layout.bin_dir()], &answers.folders, SURVEY_BUDGET),
-        present: &::install::present(layout, &wanted, &binary),
-        own_ports: &stack::own_ports(layout, &slug),
-        slots: &::install::read_slots(layout)?,
-        answers: &answers,
-        receipt: ::install::read_receipt(&customer)?.as_ref(),
-        layout,
-    })?;
-    Ok(Prepared { layout: layout.clone(), license, proposal, asked })
+    Ok(Examined {
+        layout: layout.clone(),
+        own_ports: stack::own_ports(layout, &slug),
+        present: ::install::present(layout, &wanted, &binary),
+        grant: Grant::new(&entitlement, standing),
+        slots: ::install::read_slots(layout)?,
+        receipt: ::install::read_receipt(&customer)?,
+        host: host::facts(&[layout.var(), layout.bin_dir()], &answers.folders, SURVEY_BUDGET),
+        binary,
+        models,
+        seen,
+        answers,
+        license,
+    })
+}
+
+impl Examined {
+    /// What a plan is made of.
+    pub fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            grant: &self.grant,
+            license: Digest::of(self.license.bytes()),
+            models: &self.models,
+            binary: &self.binary,
+            host: &self.host,
+            present: &self.present,
+            own_ports: &self.own_ports,
+            slots: &self.slots,
+            answers: &self.answers,
+            receipt: self.receipt.as_ref(),
+            layout: &self.layout,
+        }
+    }
+
+    /// Decides.
+    pub fn decide(self, asked: bool) -> Outcome<Prepared> {
+        let proposal = make(&self.inputs())?;
+        Ok(Prepared { layout: self.layout, license: self.license, proposal, asked })
+    }
 }

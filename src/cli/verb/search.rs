@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     failure::{During, Failure, Outcome},
     local::Parts,
-    printer::Printer,
+    printer::{Printer, shown},
     progress::Progress,
 };
 
@@ -23,7 +23,7 @@ const SHOWN_CHARS: usize = 300;
 
 /// Finds passages for one query, or documents for many.
 pub async fn run(context: &Context, args: &SearchArgs) -> Outcome {
-    let parts = Parts::find(context)?;
+    let parts = Parts::existing(context)?;
     let lake = parts.lake().await?;
     let embedding = match args.mode {
         SearchMode::Lexical => None,
@@ -92,15 +92,15 @@ fn print(printer: Printer, hits: &[Hit]) -> Outcome {
     for hit in hits {
         let place = match hit.place.to_string() {
             place if place.is_empty() => String::new(),
-            place => format!(", {place}"),
+            place => format!(", {}", shown(&place)),
         };
         printer.line(format!(
             "{:>2}. {}{place}  {}",
             hit.rank,
-            printer.bold(&hit.document),
+            printer.bold(&shown(&hit.document)),
             printer.dim(&format!("{:.4}", hit.score))
         ));
-        printer.line(format!("    {}\n", shortened(&hit.text)));
+        printer.line(format!("    {}\n", shown(&shortened(&hit.text))));
     }
     Ok(())
 }
@@ -137,9 +137,9 @@ async fn many(printer: Printer, finder: &Finder, queries: &Path, run: &Path, k: 
         let hits = finder.find(&query.text, k.saturating_mul(PASSAGES_PER_DOCUMENT)).await?;
         millis.push(asked.elapsed().as_secs_f64() * 1000.0);
         for (rank, (document, score)) in best_per_document(&hits, k).into_iter().enumerate() {
-            // Documents are paths: a tab or line break in one must not break the table.
-            let document = document.replace(['\t', '\n', '\r'], " ");
-            let _ = writeln!(rows, "{}\t{document}\t{}\t{score:.6}", query.id, rank + 1);
+            // Documents are paths: a tab or line break in one, or in an id, must not break the table.
+            let [id, document] = [query.id.as_str(), document].map(|text| text.replace(['\t', '\n', '\r'], " "));
+            let _ = writeln!(rows, "{id}\t{document}\t{}\t{score:.6}", rank + 1);
         }
         let done = index as u64 + 1;
         let total = queries.len() as u64;
@@ -153,7 +153,7 @@ async fn many(printer: Printer, finder: &Finder, queries: &Path, run: &Path, k: 
             eta_seconds: Some(eta_seconds),
         });
     }
-    file::write_atomic(run, rows.as_bytes(), 0o644).during(format!("cannot write `{}`", run.display()))?;
+    file::write_output(run, rows.as_bytes()).during(format!("cannot write `{}`", run.display()))?;
     millis.sort_by(f64::total_cmp);
     let [p50, p95] = [0.5, 0.95].map(|share| quantile(&millis, share));
     progress.finish(&format!(

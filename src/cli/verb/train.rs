@@ -16,7 +16,7 @@ use crate::{
 
 /// Trains an adapter: in the service where it runs, in this process otherwise.
 pub async fn run(context: &Context, args: &TrainArgs, interrupt: CancellationToken) -> Outcome {
-    let parts = Parts::find(context)?;
+    let parts = Parts::existing(context)?;
     let allowed = entitlement(&context.layout, &parts.customer, args.license.as_deref())?;
     let standing = allowed.standing(Clock::system().now(), &Seen::load(&parts.customer.seen())?);
     if !standing.allows_change() {

@@ -12,7 +12,7 @@ use crate::{
 
 /// Lists adapters, promotes one, or goes back. Where the trainer runs it is asked, because it tells the language model.
 pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
-    let parts = Parts::find(context)?;
+    let parts = Parts::existing(context)?;
     let path = match &args.verb {
         VersionsVerb::List => return list(context, &parts),
         VersionsVerb::Promote { name } => {

@@ -25,7 +25,7 @@ pub(crate) struct SignedIn {
 
 const FORBIDDEN_HOST: Refusal = Refusal::new(
     StatusCode::FORBIDDEN,
-    "this host name is not allowed; list it under `console_hosts` in the answers and install again",
+    "this host name is not allowed; list it under `console.hosts` in the answers (or with `--console-host`) and install again",
 );
 const NO_SESSION: Refusal = Refusal::new(StatusCode::UNAUTHORIZED, "log in first");
 const NO_CSRF: Refusal = Refusal::new(StatusCode::FORBIDDEN, "the request does not come from this page");

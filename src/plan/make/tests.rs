@@ -72,7 +72,11 @@ fn case() -> Case {
 
 impl Case {
     fn make(&self) -> Result<Proposal, Faults> {
-        make(&Inputs {
+        make(&self.inputs())
+    }
+
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs {
             grant: &self.grant,
             license: Digest::of(b"license"),
             models: &self.models,
@@ -84,7 +88,7 @@ impl Case {
             answers: &self.answers,
             receipt: self.receipt.as_ref(),
             layout: &self.layout,
-        })
+        }
     }
 
     fn installed(mut self) -> Self {
@@ -205,6 +209,20 @@ fn a_full_disk_is_refused_and_what_is_there_counts() {
         case.present = case.models.iter().map(|model| model.digest).chain([case.binary.digest]).collect();
     });
     assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn a_draft_says_what_is_needed_of_a_machine_that_has_it_not() {
+    let mut case = case();
+    case.host.disks.iter_mut().for_each(|disk| disk.free_bytes = 1);
+    case.host.memory_total_bytes = 1;
+    case.host.listeners.insert(5110, Listener { port: 5110, pid: None, holder: "nginx".into() });
+    let needed = draft(&case.inputs()).unwrap();
+    assert!(case.make().is_err());
+    let whole = self::case().make().unwrap();
+    assert_eq!((needed.plan, needed.forecast), (whole.plan, whole.forecast));
+    case.answers.folders.clear();
+    assert!(draft(&case.inputs()).is_err(), "answers that are no answers give no draft");
 }
 
 #[test]

@@ -1,0 +1,196 @@
+//! Makes a bundle, unsigned: blobs, `release.json`, and the index other OCI programs read.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use base::{Digest, file};
+
+use super::{
+    Blob, BlobKind, Image, Release, ReleaseError as Error, ReleaseModel, Spec,
+    blobs::Blobs,
+    format::{FORMAT, TARGET},
+    oci::{self, Descriptor, ImageConfig, Index, Manifest, RootFs},
+    platform, sbom,
+    spec::ImageSource,
+};
+use crate::VerifiedModel;
+
+const ARCHITECTURE: &str = "amd64";
+const OS: &str = "linux";
+
+/// What a build needs.
+pub struct Build {
+    pub spec: Spec,
+    pub version: semver::Version,
+    /// The static program.
+    pub binary: PathBuf,
+    /// The files of the models the specification names, in its order.
+    pub models: Vec<VerifiedModel>,
+    /// The versions of the formats its programs write.
+    pub schemas: BTreeMap<String, u32>,
+    /// The bundle's folder: absent, empty, or an unsigned bundle that is made anew.
+    pub out: PathBuf,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Built {
+    pub release: Release,
+    /// Of `release.json`.
+    pub digest: Digest,
+}
+
+impl Build {
+    /// Makes the bundle. Two builds of the same input are equal byte for byte.
+    ///
+    /// # Errors
+    /// [`Error::Source`] for an input that cannot be used, [`Error::Exists`] when something else is in the folder,
+    /// [`Error::Write`].
+    pub fn run(&self, report: &dyn Fn(&str)) -> Result<Built, Error> {
+        self.check_folder()?;
+        let blobs = Blobs::of(&self.out);
+        let mut kept = Vec::new();
+        let mut images = Vec::new();
+        for image in &self.spec.images {
+            report(&format!("image {}", image.name));
+            match image.from {
+                ImageSource::Binary => images.push(self.platform(&image.name, &blobs, &mut kept)?),
+            }
+        }
+        let mut models = Vec::new();
+        for model in &self.models {
+            report(&format!("model {}", model.name()));
+            let digest = model.digest();
+            let size_bytes = blobs.put_file(model.path(), &digest)?;
+            kept.push(Blob { digest, size_bytes, kind: BlobKind::Model });
+            models.push(ReleaseModel { name: model.name().to_owned(), digest });
+        }
+        kept.sort_by_key(|blob| blob.digest);
+        kept.dedup();
+        let release = Release {
+            format: FORMAT,
+            version: self.version.clone(),
+            channel: self.spec.channel.clone(),
+            minimum_agent: self.spec.minimum_agent.clone(),
+            schemas: self.schemas.clone(),
+            images,
+            models,
+            blobs: kept,
+        };
+        self.forget_others(&release, &blobs)?;
+        self.write_index(&release)?;
+        let bytes = release.to_bytes()?;
+        // What customers refuse shall not be made.
+        Release::parse(&bytes)?;
+        self.write(TARGET, &bytes)?;
+        Ok(Built { release, digest: Digest::of(&bytes) })
+    }
+
+    fn platform(&self, name: &str, blobs: &Blobs, kept: &mut Vec<Blob>) -> Result<Image, Error> {
+        if !is_static(&self.binary)? {
+            let reason =
+                "it is not a static program for Linux on x86-64: an image made of it would not start".to_owned();
+            return Err(Error::Source { path: self.binary.clone(), reason });
+        }
+        let layers = platform::layers(blobs, &self.binary)?;
+        let diff_ids = layers.iter().filter_map(|layer| match layer.kind {
+            BlobKind::Layer { diff_id, .. } => Some(diff_id),
+            _ => None,
+        });
+        let config = ImageConfig {
+            architecture: ARCHITECTURE.to_owned(),
+            os: OS.to_owned(),
+            config: platform::config(),
+            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: diff_ids.collect() },
+        };
+        let config = put_json(blobs, &config, BlobKind::Config)?;
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: oci::MANIFEST.to_owned(),
+            config: Descriptor::of(&config),
+            layers: layers.iter().map(Descriptor::of).collect(),
+        };
+        let manifest = put_json(blobs, &manifest, BlobKind::Manifest)?;
+        let tag = self.version.to_string();
+        let (sbom, size_bytes) = blobs.put_bytes(&sbom::of_binary(name, &tag)?)?;
+        let image = Image {
+            name: name.to_owned(),
+            tag,
+            platform: format!("{OS}/{ARCHITECTURE}"),
+            manifest: manifest.digest,
+            sbom,
+        };
+        kept.extend(layers);
+        kept.extend([config, manifest, Blob { digest: sbom, size_bytes, kind: BlobKind::Sbom }]);
+        Ok(image)
+    }
+
+    fn check_folder(&self) -> Result<(), Error> {
+        let failed = |source| Error::Write { path: self.out.clone(), source };
+        fs::create_dir_all(&self.out).map_err(failed)?;
+        for entry in fs::read_dir(&self.out).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if !["blobs", "index.json", "oci-layout", TARGET].iter().any(|known| name == *known) {
+                return Err(Error::Exists { path: self.out.join(name) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the blobs an earlier build left.
+    fn forget_others(&self, release: &Release, blobs: &Blobs) -> Result<(), Error> {
+        let failed = |source| Error::Write { path: blobs.dir().to_owned(), source };
+        for entry in fs::read_dir(blobs.dir()).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let digest = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
+            if digest.is_none_or(|digest| release.blob(&digest).is_none()) {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_index(&self, release: &Release) -> Result<(), Error> {
+        let manifests = release.images.iter().filter_map(|image| {
+            let name = format!("{}:{}", image.name, image.tag);
+            let annotations = BTreeMap::from([("org.opencontainers.image.ref.name".to_owned(), name)]);
+            let blob = release.blob(&image.manifest)?;
+            Some(Descriptor { annotations: Some(annotations), ..Descriptor::of(blob) })
+        });
+        let index = Index { schema_version: 2, media_type: oci::INDEX.to_owned(), manifests: manifests.collect() };
+        self.write("index.json", &json(&index)?)?;
+        self.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.out.join(name);
+        file::write_atomic(&path, bytes, 0o644).map_err(|source| Error::Write { path, source })
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| Error::Release { reason: error.to_string() })
+}
+
+fn put_json(blobs: &Blobs, value: &impl serde::Serialize, kind: BlobKind) -> Result<Blob, Error> {
+    let (digest, size_bytes) = blobs.put_bytes(&json(value)?)?;
+    Ok(Blob { digest, size_bytes, kind })
+}
+
+/// Whether a file is an ELF program for x86-64 that asks for no interpreter (ELF-64, System V gABI: `e_machine` 62, `PT_INTERP` 3).
+fn is_static(path: &std::path::Path) -> Result<bool, Error> {
+    use std::io::Read;
+    let refused = |reason: String| Error::Source { path: path.to_owned(), reason };
+    let mut head = Vec::new();
+    let opened = file::open_regular(path).map_err(|error| refused(error.to_string()))?;
+    opened.take(1 << 16).read_to_end(&mut head).map_err(|error| refused(error.to_string()))?;
+    let number = |at: usize, bytes: usize| {
+        let field = head.get(at..at.checked_add(bytes)?)?;
+        Some(field.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)))
+    };
+    let is_elf = head.starts_with(b"\x7fELF\x02\x01") && number(0x12, 2) == Some(62);
+    let (Some(start), Some(size), Some(count)) = (number(0x20, 8), number(0x36, 2), number(0x38, 2)) else {
+        return Ok(false);
+    };
+    let mut kinds = (0..count).map(|index| number(start.saturating_add(index * size) as usize, 4));
+    Ok(is_elf && count > 0 && !kinds.any(|kind| kind.is_none_or(|kind| kind == 3)))
+}

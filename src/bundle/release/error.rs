@@ -1,0 +1,83 @@
+use std::{io, path::PathBuf};
+
+use base::{Digest, Exit, Explain, Remedy};
+
+/// Why a release could not be made, signed or proven.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use the specification `{path}`: {reason}", path = .path.display())]
+    Spec { path: PathBuf, reason: String },
+    #[error("cannot use `{path}` for the release: {reason}", path = .path.display())]
+    Source { path: PathBuf, reason: String },
+    #[error("cannot write `{path}`", path = .path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read `{path}`: {reason}", path = .path.display())]
+    Read { path: PathBuf, reason: String },
+    #[error("a private key cannot be used")]
+    Key(#[from] base::SeedError),
+    #[error("cannot sign: {reason}")]
+    Sign { reason: String },
+    #[error("`{path}` is already there", path = .path.display())]
+    Exists { path: PathBuf },
+    #[error("the bundle's metadata was refused: {reason}")]
+    Metadata { reason: String },
+    #[error("the bundle's metadata is older than what this machine has seen: {reason}")]
+    Older { reason: String },
+    #[error("the bundle's metadata expired on {expired}")]
+    Expired { expired: String },
+    #[error("`release.json` was refused: {reason}")]
+    Release { reason: String },
+    #[error("the release {offered} is older than the installed {installed}")]
+    Rollback { offered: semver::Version, installed: semver::Version },
+    #[error("the blob {digest} is missing")]
+    Missing { digest: Digest },
+    #[error("the blob {digest} was refused: {reason}")]
+    Blob { digest: Digest, reason: String },
+    #[error("image `{name}` was refused: {reason}")]
+    Image { name: String, reason: String },
+    #[error("no release root is trusted here")]
+    NoRoot,
+}
+
+impl Explain for Error {
+    fn remedy(&self) -> Option<Remedy> {
+        let text = match self {
+            Self::Spec { .. } => "correct the specification; `bundles/platform.yaml` is an example",
+            Self::Source { .. } => "check the path, and build or fetch the file again",
+            Self::Write { .. } => "check that there is space and that you may write there",
+            Self::Read { .. } => "check the path and its rights",
+            Self::Key(_) => "name a key made by `0711 release keygen`, mode 0600",
+            Self::Sign { .. } => "name every key the root asks for with `--key FILE`",
+            Self::Exists { .. } => "name another folder; nothing is overwritten",
+            Self::Metadata { .. } | Self::Release { .. } => {
+                "get the bundle again from its maker; if it stays so, do not install it and tell them"
+            }
+            Self::Older { .. } | Self::Rollback { .. } => {
+                "get the newest bundle from its maker: an older one is never installed over a newer"
+            }
+            Self::Expired { .. } => "get a newer bundle, or check this machine's clock with `date`",
+            Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } => {
+                "copy the bundle again: it is damaged or incomplete"
+            }
+            Self::NoRoot => {
+                "put the vendor's `root.json`, obtained separately, into the folder `trust.d`, or name it with `--trust-root FILE`"
+            }
+        };
+        Some(Remedy::new(text))
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Spec { .. } | Self::Exists { .. } | Self::Key(_) => Exit::Usage,
+            Self::Source { .. } | Self::Write { .. } | Self::Read { .. } | Self::Sign { .. } => Exit::Failed,
+            Self::Metadata { .. } | Self::Release { .. } | Self::NoRoot => Exit::Untrusted,
+            Self::Older { .. } | Self::Rollback { .. } => Exit::Older,
+            Self::Expired { .. } => Exit::Expired,
+            Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } => Exit::Damaged,
+        }
+    }
+}

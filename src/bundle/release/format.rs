@@ -1,0 +1,146 @@
+//! `release.json`: what a release is made of. Written by `0711 bundle build`, read by every customer's program.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::ReleaseError as Error;
+
+/// The version of `release.json` this program writes and reads.
+pub(crate) const FORMAT: u32 = 1;
+/// A release of ten thousand blobs takes 2 MB.
+pub(crate) const MAX_RELEASE_BYTES: u64 = 8 << 20;
+/// The name of the TUF target.
+pub(crate) const TARGET: &str = "release.json";
+
+/// A release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// [`FORMAT`].
+    pub format: u32,
+    pub version: semver::Version,
+    /// Who it is for: `stable`, `beta`, ….
+    pub channel: String,
+    /// The oldest agent that can install it.
+    pub minimum_agent: semver::Version,
+    /// The versions of the formats its programs write: `config`, `plan`, ….
+    pub schemas: BTreeMap<String, u32>,
+    pub images: Vec<Image>,
+    pub models: Vec<ReleaseModel>,
+    /// Every blob, in the order of digests.
+    pub blobs: Vec<Blob>,
+}
+
+/// A container image, found by the digest of its manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// `0711/platform`.
+    pub name: String,
+    pub tag: String,
+    /// `linux/amd64`.
+    pub platform: String,
+    pub manifest: Digest,
+    /// Of its bill of materials (CycloneDX).
+    pub sbom: Digest,
+}
+
+/// A model's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseModel {
+    /// As in `bundles/models.yaml`.
+    pub name: String,
+    pub digest: Digest,
+}
+
+/// One file of the bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Blob {
+    pub digest: Digest,
+    pub size_bytes: u64,
+    #[serde(flatten)]
+    pub kind: BlobKind,
+}
+
+/// What a blob is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum BlobKind {
+    /// A zstd-compressed tar. Unpacked it has this digest (OCI's `diff_id`) and exactly this size: more is a bomb.
+    Layer {
+        diff_id: Digest,
+        unpacked_bytes: u64,
+    },
+    Config,
+    Manifest,
+    Model,
+    Sbom,
+}
+
+impl Release {
+    /// Reads and checks the bytes of a `release.json`.
+    ///
+    /// # Errors
+    /// [`Error::Release`] with the reason.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let refused = |reason: String| Error::Release { reason };
+        let release: Self = serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
+        if release.format != FORMAT {
+            return Err(refused(format!("it has format {}, this program reads {FORMAT}", release.format)));
+        }
+        if !release.blobs.is_sorted_by(|a, b| a.digest < b.digest) {
+            return Err(refused("its blobs are not in the order of their digests, each once".to_owned()));
+        }
+        let has =
+            |digest: &Digest, what: fn(&BlobKind) -> bool| release.blob(digest).is_some_and(|blob| what(&blob.kind));
+        for image in &release.images {
+            if !is_reference(&image.name, &image.tag) {
+                return Err(refused(format!("`{}:{}` is no name of an image", image.name, image.tag)));
+            }
+            if !has(&image.manifest, |kind| *kind == BlobKind::Manifest)
+                || !has(&image.sbom, |kind| *kind == BlobKind::Sbom)
+            {
+                return Err(refused(format!("it lacks the manifest or the bill of materials of `{}`", image.name)));
+            }
+        }
+        if let Some(model) = release.models.iter().find(|model| !has(&model.digest, |kind| *kind == BlobKind::Model)) {
+            return Err(refused(format!("it lacks the file of the model `{}`", model.name)));
+        }
+        let names: BTreeSet<_> = release.images.iter().map(|image| (&image.name, &image.platform)).collect();
+        if names.len() != release.images.len() {
+            return Err(refused("it names an image twice".to_owned()));
+        }
+        Ok(release)
+    }
+
+    /// Returns the blob of a digest.
+    pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
+        self.blobs.binary_search_by_key(digest, |blob| blob.digest).ok().map(|index| &self.blobs[index])
+    }
+
+    /// Returns the size of all blobs together.
+    pub fn size_bytes(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.size_bytes).sum()
+    }
+
+    /// Returns the bytes that are signed.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes =
+            serde_json::to_vec_pretty(self).map_err(|error| Error::Release { reason: error.to_string() })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+/// Whether these may become a tag on an engine: lower case, no host, nothing that could be read as another word.
+fn is_reference(name: &str, tag: &str) -> bool {
+    let part = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text.len() <= 128
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.' | '+'))
+    };
+    name.split('/').all(part) && part(tag)
+}

@@ -1,0 +1,43 @@
+//! Release bundles: made and signed by the vendor, proven by the customer.
+//!
+//! A bundle is a folder:
+//!
+//! ```text
+//! metadata/            TUF: every root, the timestamp, snapshot and targets (consistent snapshots)
+//! targets/HEX.release.json   the one TUF target
+//! blobs/sha256/HEX     image layers (zstd), image configurations and manifests, models, bills of materials
+//! oci-layout, index.json     for other programs that read OCI layouts; nothing here trusts them
+//! ```
+//!
+//! TUF signs `release.json`; `release.json` names every blob by digest and size. What is in a bundle and not named by it is
+//! not used, and reported.
+//!
+//! Invariants:
+//! - two builds of the same binary, specification and models are equal byte for byte;
+//! - a [`VerifiedRelease`] exists only if the signatures and the digest of every blob held;
+//! - no path is ever made from a name of the bundle: files are found by digest.
+
+mod blobs;
+mod build;
+mod channel;
+mod error;
+mod format;
+mod layer;
+mod oci;
+mod platform;
+mod sbom;
+mod sign;
+mod spec;
+mod transport;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::{Build, Built};
+pub use channel::{Published, publish};
+pub use error::Error as ReleaseError;
+pub use format::{Blob, BlobKind, Image, Release, ReleaseModel};
+pub use sign::{Lifetimes, init, rotate, sign};
+pub use spec::Spec;
+pub use verify::{Check, Expiry, Verdict, VerifiedRelease, VerifyOptions, verify};

@@ -1,0 +1,55 @@
+//! `bundles/*.yaml`: what a release shall be made of. Written by the vendor's people, read by `0711 bundle build`.
+
+use std::path::{Path, PathBuf};
+
+use base::file;
+use serde::Deserialize;
+
+use super::ReleaseError as Error;
+
+const FORMAT: u32 = 1;
+const MAX_SPEC_BYTES: u64 = 1 << 20;
+
+/// The specification of a release.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    pub format: u32,
+    pub channel: String,
+    pub minimum_agent: semver::Version,
+    pub images: Vec<ImageSpec>,
+    /// Names of the catalogue.
+    pub models: Vec<String>,
+}
+
+/// One image of the release.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    pub name: String,
+    pub from: ImageSource,
+}
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageSource {
+    /// Made from the program's own static binary, `FROM scratch`.
+    Binary,
+}
+
+impl Spec {
+    /// Reads a specification.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] with the reason.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let refused = |reason: String| Error::Spec { path: PathBuf::from(path), reason };
+        let bytes = file::read_bounded(path, MAX_SPEC_BYTES).map_err(|error| refused(error.to_string()))?;
+        let spec: Self = serde_yaml::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+        match spec.format {
+            FORMAT => Ok(spec),
+            other => Err(refused(format!("it has format {other}, this program reads {FORMAT}"))),
+        }
+    }
+}

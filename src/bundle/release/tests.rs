@@ -1,0 +1,408 @@
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use base::{Digest, Exit, Explain, Seed, Timestamp};
+
+use super::*;
+
+const NOW: &str = "2026-11-22T10:00:00Z";
+
+/// A vendor with keys, a trust folder and a signed bundle.
+struct Vendor {
+    dir: tempfile::TempDir,
+    root_keys: Vec<Seed>,
+    release_keys: Vec<Seed>,
+}
+
+impl Vendor {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let seeds = |count: usize| (0..count).map(|_| Seed::generate().unwrap()).collect();
+        let vendor = Self { dir, root_keys: seeds(3), release_keys: seeds(1) };
+        let (roots, releases) = (&vendor.root_keys, &vendor.release_keys);
+        init(&vendor.trust(), roots, 2, releases, Lifetimes::default(), now()).await.unwrap();
+        vendor
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn trust(&self) -> PathBuf {
+        self.path("trust")
+    }
+
+    fn root(&self, version: u64) -> Vec<u8> {
+        fs::read(self.trust().join(format!("metadata/{version}.root.json"))).unwrap()
+    }
+
+    fn build(&self, name: &str, version: &str, program: &[u8]) -> PathBuf {
+        let binary = self.path("program");
+        fs::write(&binary, [elf().as_slice(), program].concat()).unwrap();
+        let out = self.path(name);
+        build(&binary, version, &out).unwrap();
+        out
+    }
+
+    async fn sign(&self, bundle: &Path) {
+        sign(&self.trust(), bundle, &self.release_keys, Lifetimes::default(), now()).await.unwrap();
+    }
+
+    async fn signed(&self, name: &str, version: &str, program: &[u8]) -> PathBuf {
+        let bundle = self.build(name, version, program);
+        self.sign(&bundle).await;
+        bundle
+    }
+
+    fn options(&self) -> VerifyOptions {
+        VerifyOptions {
+            roots: vec![self.root(1)],
+            seen: None,
+            installed: None,
+            expiry: Expiry::Refuse,
+            now: now(),
+            earlier: Vec::new(),
+            threads: 2,
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::parse(NOW).unwrap()
+}
+
+/// The head of a static program: ELF-64, x86-64, one loadable segment.
+fn elf() -> Vec<u8> {
+    let mut head = vec![0; 120];
+    head[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    for (at, value) in [(0x12, 62), (0x20, 64), (0x36, 56), (0x38, 1), (64, 1)] {
+        head[at] = value;
+    }
+    head
+}
+
+fn build(binary: &Path, version: &str, out: &Path) -> Result<Built, ReleaseError> {
+    let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundles/platform.yaml");
+    let build = Build {
+        spec: Spec::read(&spec).unwrap(),
+        version: version.parse().unwrap(),
+        binary: binary.to_owned(),
+        models: Vec::new(),
+        schemas: BTreeMap::from([("plan".to_owned(), 1)]),
+        out: out.to_owned(),
+    };
+    build.run(&|_| ())
+}
+
+async fn check(bundle: &Path, options: &VerifyOptions) -> Result<Vec<Check>, ReleaseError> {
+    let checks = Mutex::new(Vec::new());
+    verify(bundle, options, &|check| checks.lock().unwrap().push(check)).await?;
+    Ok(checks.into_inner().unwrap())
+}
+
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => drop(found.insert(path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap())),
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_signed_bundle_is_proven_check_by_check() {
+    let vendor = Vendor::new().await;
+    let bundle = vendor.signed("bundle", "1.2.3", b"program").await;
+    let checks = check(&bundle, &vendor.options()).await.unwrap();
+    for id in ["root", "timestamp", "snapshot", "targets", "expiry", "release", "blob", "image"] {
+        assert!(checks.iter().any(|check| check.id == id && check.verdict == Verdict::Ok), "{id}: {checks:?}");
+    }
+    let proven = verify(&bundle, &vendor.options(), &|_| ()).await.unwrap();
+    assert_eq!(proven.release().version.to_string(), "1.2.3");
+    let image = &proven.release().images[0];
+    assert!(proven.blob_path(&image.manifest).unwrap().is_file());
+    assert!(proven.blob_path(&Digest::of(b"none")).is_none());
+}
+
+#[tokio::test]
+async fn two_builds_are_the_same_bytes() {
+    let vendor = Vendor::new().await;
+    let [one, two] = ["one", "two"].map(|name| files(&vendor.build(name, "1.0.0", b"program")));
+    assert_eq!(one, two);
+    // Building again into the same folder leaves nothing of what was there.
+    let again = files(&vendor.build("one", "1.0.1", b"other"));
+    assert_eq!(again.len(), one.len());
+    assert_ne!(again, one);
+}
+
+#[test]
+fn a_program_that_would_not_start_in_the_image_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = dir.path().join("program");
+    let mut dynamic = elf();
+    dynamic[64] = 3;
+    for bytes in [b"#!/bin/sh\n".to_vec(), dynamic, elf()[..40].to_vec()] {
+        fs::write(&binary, bytes).unwrap();
+        let refused = build(&binary, "1.0.0", &dir.path().join("out")).unwrap_err();
+        assert!(matches!(refused, ReleaseError::Source { .. }), "{refused}");
+    }
+    let foreign = dir.path().join("foreign");
+    fs::create_dir_all(foreign.join("photos")).unwrap();
+    fs::write(&binary, elf()).unwrap();
+    assert!(matches!(build(&binary, "1.0.0", &foreign), Err(ReleaseError::Exists { .. })));
+}
+
+/// The layers as tar lists them.
+#[test]
+fn the_image_holds_the_program_and_what_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = dir.path().join("program");
+    fs::write(&binary, elf()).unwrap();
+    let out = dir.path().join("out");
+    let built = build(&binary, "1.0.0", &out).unwrap();
+    let mut found = BTreeMap::new();
+    for blob in built.release.blobs.iter().filter(|blob| matches!(blob.kind, BlobKind::Layer { .. })) {
+        let file = fs::File::open(out.join("blobs/sha256").join(blob.digest.hex())).unwrap();
+        let mut archive = tar::Archive::new(zstd::Decoder::new(file).unwrap());
+        for entry in archive.entries().unwrap() {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            assert_eq!(header.mtime().unwrap(), 0);
+            found.insert(entry.path().unwrap().display().to_string(), (header.mode().unwrap(), header.uid().unwrap()));
+        }
+    }
+    assert_eq!(found["bin/0711"], (0o755, 0));
+    assert_eq!(found["var/lib/0711/"], (0o750, 7110));
+    for name in ["etc/passwd", "etc/ssl/certs/ca-certificates.crt", "usr/share/zoneinfo/Europe/Berlin"] {
+        assert_eq!(found[name], (0o644, 0));
+    }
+}
+
+#[tokio::test]
+async fn hostile_bundles_are_refused_each_with_its_code() {
+    type Spoil = fn(&Path, &Release);
+    let table: [(&str, Exit, Spoil); 13] = [
+        ("a blob is missing", Exit::Damaged, |bundle, release| {
+            fs::remove_file(blob_path(bundle, &release.images[0].manifest)).unwrap();
+        }),
+        ("a blob is cut short", Exit::Damaged, |bundle, release| {
+            let path = blob_path(bundle, &layer(release));
+            let bytes = fs::read(&path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("a blob has more bytes", Exit::Damaged, |bundle, release| {
+            let path = blob_path(bundle, &layer(release));
+            let bytes = fs::read(&path).unwrap();
+            fs::write(path, [bytes, vec![0]].concat()).unwrap();
+        }),
+        ("two blobs are swapped", Exit::Damaged, |bundle, release| {
+            let [one, two] =
+                [release.images[0].manifest, release.images[0].sbom].map(|digest| blob_path(bundle, &digest));
+            let bytes = fs::read(&one).unwrap();
+            fs::rename(&two, &one).unwrap();
+            fs::write(two, bytes).unwrap();
+        }),
+        ("a blob is a link", Exit::Damaged, |bundle, release| {
+            let path = blob_path(bundle, &layer(release));
+            let elsewhere = bundle.parent().unwrap().join("elsewhere");
+            fs::rename(&path, &elsewhere).unwrap();
+            symlink(elsewhere, path).unwrap();
+        }),
+        ("a blob is a pipe", Exit::Damaged, |bundle, release| {
+            let path = blob_path(bundle, &layer(release));
+            fs::remove_file(&path).unwrap();
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        }),
+        ("the timestamp is a pipe", Exit::Untrusted, |bundle, _| {
+            let path = bundle.join("metadata/timestamp.json");
+            fs::remove_file(&path).unwrap();
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        }),
+        ("the timestamp is endless", Exit::Untrusted, |bundle, _| {
+            let file = fs::File::create(bundle.join("metadata/timestamp.json")).unwrap();
+            file.set_len(1 << 34).unwrap();
+        }),
+        ("the targets are a link out of the bundle", Exit::Untrusted, |bundle, _| {
+            let path = bundle.join("metadata/1.targets.json");
+            let elsewhere = bundle.parent().unwrap().join("elsewhere.json");
+            fs::rename(&path, &elsewhere).unwrap();
+            symlink(elsewhere, path).unwrap();
+        }),
+        ("the release is another text", Exit::Untrusted, |bundle, _| {
+            let path = fs::read_dir(bundle.join("targets")).unwrap().next().unwrap().unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text.replace("stable", "nightly")).unwrap();
+        }),
+        ("the release is missing", Exit::Untrusted, |bundle, _| fs::remove_dir_all(bundle.join("targets")).unwrap()),
+        ("the metadata is missing", Exit::Untrusted, |bundle, _| fs::remove_dir_all(bundle.join("metadata")).unwrap()),
+        ("the snapshot is of no key", Exit::Untrusted, |bundle, _| {
+            let path = bundle.join("metadata/1.snapshot.json");
+            let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            value["signatures"] = serde_json::json!([]);
+            fs::write(path, value.to_string()).unwrap();
+        }),
+    ];
+    let vendor = Vendor::new().await;
+    let sound = vendor.signed("sound", "1.0.0", b"program").await;
+    let release = verify(&sound, &vendor.options(), &|_| ()).await.unwrap().release().clone();
+    for (index, (defect, exit, spoil)) in table.into_iter().enumerate() {
+        let bundle = vendor.path(&format!("hostile-{index}")).join("bundle");
+        copy(&sound, &bundle);
+        spoil(&bundle, &release);
+        let refused = check(&bundle, &vendor.options()).await.expect_err(defect);
+        assert_eq!(refused.exit(), exit, "{defect}: {refused}");
+        assert!(refused.remedy().is_some());
+    }
+}
+
+fn blob_path(bundle: &Path, digest: &Digest) -> PathBuf {
+    bundle.join("blobs/sha256").join(digest.hex())
+}
+
+fn layer(release: &Release) -> Digest {
+    release.blobs.iter().find(|blob| matches!(blob.kind, BlobKind::Layer { .. })).unwrap().digest
+}
+
+fn copy(from: &Path, to: &Path) {
+    for (path, bytes) in files(from) {
+        fs::create_dir_all(to.join(&path).parent().unwrap()).unwrap();
+        fs::write(to.join(path), bytes).unwrap();
+    }
+}
+
+/// A layer that declares less than it unpacks to, in a release that is signed all the same.
+#[tokio::test]
+async fn a_layer_that_unpacks_to_more_than_it_declares_is_refused() {
+    let vendor = Vendor::new().await;
+    let bundle = vendor.build("bundle", "1.0.0", &vec![7; 5_000_000]);
+    let path = bundle.join("release.json");
+    let mut release = Release::parse(&fs::read(&path).unwrap()).unwrap();
+    for blob in &mut release.blobs {
+        if let BlobKind::Layer { unpacked_bytes, .. } = &mut blob.kind {
+            *unpacked_bytes /= 2;
+        }
+    }
+    fs::write(path, release.to_bytes().unwrap()).unwrap();
+    vendor.sign(&bundle).await;
+    let refused = check(&bundle, &vendor.options()).await.unwrap_err();
+    assert!(refused.to_string().contains("unpacks to more"), "{refused}");
+}
+
+/// Every byte of a bundle is either proven or never used. `scripts/soak.sh` changes ten thousand.
+#[tokio::test]
+async fn a_changed_byte_is_refused_or_harmless() {
+    let changes = if std::env::var_os("ZERO711_SOAK").is_some() { 10_000 } else { 150 };
+    let vendor = Vendor::new().await;
+    let bundle = vendor.signed("bundle", "1.0.0", b"program").await;
+    let sound = verify(&bundle, &vendor.options(), &|_| ()).await.unwrap().release().clone();
+    let all = files(&bundle);
+    // Small files are as likely to be hit as large ones: metadata is where a change could matter.
+    let names: Vec<&PathBuf> = all.keys().collect();
+    let mut state = 711_u64;
+    let mut next = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut refused, mut harmless) = (0, 0);
+    for _ in 0..changes {
+        let name = names[next(names.len())];
+        let at = next(all[name].len());
+        let mut bytes = all[name].clone();
+        bytes[at] ^= 1 << next(8);
+        fs::write(bundle.join(name), &bytes).unwrap();
+        match verify(&bundle, &vendor.options(), &|_| ()).await {
+            Err(_) => refused += 1,
+            Ok(proven) => {
+                harmless += 1;
+                assert_eq!(*proven.release(), sound, "byte {at} of {}", name.display());
+                assert!(!name.starts_with("blobs"), "a changed blob passed");
+            }
+        }
+        fs::write(bundle.join(name), &all[name]).unwrap();
+    }
+    println!("{refused} refused, {harmless} harmless");
+    assert!(refused > changes / 2);
+}
+
+#[tokio::test]
+async fn nothing_older_is_taken_after_something_newer() {
+    let vendor = Vendor::new().await;
+    let (old, new) = (vendor.signed("old", "1.0.0", b"a").await, vendor.signed("new", "1.1.0", b"b").await);
+    let seen = vendor.path("seen");
+    let options = VerifyOptions { seen: Some(seen.clone()), ..vendor.options() };
+    check(&old, &options).await.unwrap();
+    // Looking alone remembers nothing.
+    verify(&new, &options, &|_| ()).await.unwrap();
+    check(&old, &options).await.unwrap();
+    verify(&new, &options, &|_| ()).await.unwrap().remember(&seen).unwrap();
+    assert_eq!(check(&old, &options).await.unwrap_err().exit(), Exit::Older);
+    check(&new, &options).await.unwrap();
+    // An older release under newer metadata is a rollback too.
+    let back = vendor.signed("back", "1.0.9", b"c").await;
+    let options = VerifyOptions { installed: Some("1.1.0".parse().unwrap()), ..vendor.options() };
+    let refused = check(&back, &options).await.unwrap_err();
+    assert!(matches!(refused, ReleaseError::Rollback { .. }) && refused.exit() == Exit::Older);
+}
+
+#[tokio::test]
+async fn expired_metadata_is_refused_online_and_a_warning_offline() {
+    let vendor = Vendor::new().await;
+    let bundle = vendor.signed("bundle", "1.0.0", b"a").await;
+    let later = VerifyOptions { now: now().plus_days(400), ..vendor.options() };
+    assert_eq!(check(&bundle, &later).await.unwrap_err().exit(), Exit::Expired);
+    let offline = VerifyOptions { expiry: Expiry::Warn, ..later };
+    let checks = check(&bundle, &offline).await.unwrap();
+    assert!(checks.iter().any(|check| check.id == "expiry" && check.verdict == Verdict::Warning));
+}
+
+#[tokio::test]
+async fn only_a_trusted_root_counts_and_roots_can_be_rotated() {
+    let (vendor, stranger) = (Vendor::new().await, Vendor::new().await);
+    let bundle = vendor.signed("bundle", "1.0.0", b"a").await;
+    let foreign = VerifyOptions { roots: vec![stranger.root(1)], ..vendor.options() };
+    assert_eq!(check(&bundle, &foreign).await.unwrap_err().exit(), Exit::Untrusted);
+    let none = VerifyOptions { roots: Vec::new(), ..vendor.options() };
+    assert!(matches!(check(&bundle, &none).await, Err(ReleaseError::NoRoot)));
+    let both = VerifyOptions { roots: vec![stranger.root(1), vendor.root(1)], ..vendor.options() };
+    check(&bundle, &both).await.unwrap();
+
+    let next: Vec<Seed> = (0..2).map(|_| Seed::generate().unwrap()).collect();
+    let life = Lifetimes::default();
+    let too_few = rotate(&vendor.trust(), &vendor.root_keys[..1], &next, 2, &next, life, now()).await;
+    assert!(matches!(too_few, Err(ReleaseError::Sign { .. })));
+    rotate(&vendor.trust(), &vendor.root_keys[..2], &next, 2, &next, life, now()).await.unwrap();
+    // The retired release key signs nothing any more, the new one does, and the first root still leads there.
+    let rotated = vendor.build("rotated", "1.1.0", b"b");
+    assert!(sign(&vendor.trust(), &rotated, &vendor.release_keys, life, now()).await.is_err());
+    sign(&vendor.trust(), &rotated, &next, life, now()).await.unwrap();
+    check(&rotated, &vendor.options()).await.unwrap();
+    assert!(matches!(init(&vendor.trust(), &next, 1, &next, life, now()).await, Err(ReleaseError::Exists { .. })));
+}
+
+#[tokio::test]
+async fn a_delta_needs_the_release_it_was_made_for() {
+    let vendor = Vendor::new().await;
+    let (old, new) = (vendor.signed("old", "1.0.0", b"a").await, vendor.signed("new", "1.1.0", b"b").await);
+    let (whole, delta) = (vendor.path("whole"), vendor.path("delta"));
+    let published = publish(&new, &whole, None).unwrap();
+    assert_eq!((published.left_out, published.present), (0, 0));
+    check(&whole, &vendor.options()).await.unwrap();
+    assert_eq!(publish(&new, &whole, None).unwrap().copied, 0);
+
+    let published = publish(&new, &delta, Some(&old)).unwrap();
+    assert!(published.left_out > 0 && published.copied > 0, "{published:?}");
+    assert!(matches!(check(&delta, &vendor.options()).await, Err(ReleaseError::Missing { .. })));
+    check(&delta, &VerifyOptions { earlier: vec![old], ..vendor.options() }).await.unwrap();
+    assert!(matches!(publish(&vendor.build("raw", "1.2.0", b"c"), &whole, None), Err(ReleaseError::Read { .. })));
+}

@@ -1,0 +1,136 @@
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use ::bundle::{
+    VerifiedBundle,
+    release::{Build, Check, Expiry, Spec, Verdict, VerifyOptions},
+};
+use base::{Clock, Exit, Layout, file};
+use serde_json::json;
+
+use crate::{
+    args::{BundleArgs, BundleVerb},
+    context::{Context, own_binary},
+    failure::{During, Failure, Outcome},
+    printer::bytes,
+    verb::models,
+};
+
+/// The largest `root.json` read from `trust.d`.
+const MAX_ROOT_BYTES: u64 = 1 << 20;
+
+/// Makes and proves release bundles.
+pub async fn run(context: &Context, args: &BundleArgs) -> Outcome {
+    match &args.verb {
+        BundleVerb::Build { spec, out, binary, from } => build(context, spec, out, binary.as_deref(), from).await,
+        BundleVerb::Verify { bundle, roots, earlier, online } => verify(context, bundle, roots, earlier, *online).await,
+    }
+}
+
+async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>, from: &[PathBuf]) -> Outcome {
+    let spec = Spec::read(spec)?;
+    let version = env!("CARGO_PKG_VERSION").parse().during("this program's version is none")?;
+    let catalogue = VerifiedBundle::embedded()?;
+    let mut files = Vec::new();
+    for name in &spec.models {
+        files.push(models::fetch(context, &catalogue, name, from).await?);
+    }
+    let schemas = BTreeMap::from([
+        ("config".to_owned(), base::config::FORMAT),
+        ("answers".to_owned(), ::plan::Answers::FORMAT),
+        ("plan".to_owned(), ::plan::Plan::FORMAT),
+        ("receipt".to_owned(), ::plan::Receipt::FORMAT),
+    ]);
+    let binary = binary.map_or_else(own_binary, |path| Ok(path.to_owned()))?;
+    let build = Build { spec, version, binary, models: files, schemas, out: out.to_owned() };
+    let printer = context.printer;
+    let built = tokio::task::spawn_blocking(move || {
+        build.run(&|what| match printer.json {
+            true => printer.note(json!({"event": "started", "what": what}).to_string()),
+            false => printer.note(format!("· {what}")),
+        })
+    });
+    let built = built.await.during("the build broke off")??;
+    let release = &built.release;
+    if context.printer.json {
+        let size_bytes = release.size_bytes();
+        return context.printer.value(&json!({"bundle": out, "release": built.digest, "version": release.version,
+            "blobs": release.blobs.len(), "size_bytes": size_bytes}));
+    }
+    let size = bytes(release.size_bytes());
+    context.printer.line(format!(
+        "{}: release {} with {} blobs, {size}",
+        out.display(),
+        release.version,
+        release.blobs.len()
+    ));
+    context.printer.line("It is not signed yet: `0711 release sign --trust DIR --key FILE BUNDLE`");
+    Ok(())
+}
+
+async fn verify(context: &Context, bundle: &Path, roots: &[PathBuf], earlier: &[PathBuf], online: bool) -> Outcome {
+    let options = VerifyOptions {
+        roots: trusted_roots(&context.layout, roots)?,
+        seen: Some(context.layout.release_seen()),
+        installed: None,
+        expiry: if online { Expiry::Refuse } else { Expiry::Warn },
+        now: Clock::system().now(),
+        earlier: earlier.to_vec(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let checks = Mutex::new(Vec::new());
+    let printer = context.printer;
+    let report = |check: Check| {
+        if !printer.json {
+            let verdict = match check.verdict {
+                Verdict::Ok => printer.good("ok     "),
+                Verdict::Warning => printer.warn("warning"),
+            };
+            printer.line(format!("{verdict}  {:<9}  {}", check.id, check.seen));
+        }
+        checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(check);
+    };
+    let proven = ::bundle::release::verify(bundle, &options, &report).await?;
+    let release = proven.release();
+    if printer.json {
+        let checks = checks.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        return printer.value(&json!({"verified": true, "release": release, "checks": checks}));
+    }
+    printer.line(format!(
+        "release {}: every signature and every blob holds ({})",
+        release.version,
+        bytes(release.size_bytes())
+    ));
+    Ok(())
+}
+
+/// The roots named, else those of `trust.d`. No release root is compiled into this version.
+fn trusted_roots(layout: &Layout, named: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
+    let mut paths = named.to_vec();
+    if paths.is_empty() {
+        let dir = layout.trust_dir();
+        let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        paths = entries.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect();
+        paths.sort();
+        if let Some(path) = paths.iter().find(|path| !is_guarded(path)) {
+            let text = format!("`{}` may be changed by others than root", path.display());
+            return Err(Failure::new(Exit::Untrusted, text)
+                .remedy(format!("run `chown root: {0} && chmod 644 {0}`", path.display())));
+        }
+    }
+    let read = |path: &PathBuf| {
+        file::read_bounded(path, MAX_ROOT_BYTES).during(format!("cannot use the root `{}`", path.display()))
+    };
+    paths.iter().map(read).collect()
+}
+
+/// Owned by root or by whom this runs as, and writable by the owner alone.
+fn is_guarded(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let own = std::fs::metadata("/proc/self").map(|found| found.uid());
+    std::fs::metadata(path)
+        .is_ok_and(|found| found.mode() & 0o022 == 0 && (found.uid() == 0 || own.is_ok_and(|own| own == found.uid())))
+}
