@@ -461,6 +461,72 @@ with --online it is refused. Exit codes: 9 untrusted, 10 older than seen, 11 exp
         #[arg(long)]
         online: bool,
     },
+    /// Cut a bundle into files of a bounded size, for sticks
+    #[command(after_help = "Example:
+  0711 bundle split ./bundle --out ./parts --part-mb 2000")]
+    Split {
+        bundle: PathBuf,
+        /// The folder of the parts
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The size of a part in megabytes; FAT32 takes no file of 4295
+        #[arg(long, value_name = "MB", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..1_000_000))]
+        part_mb: u64,
+    },
+    /// Put the parts of a bundle together
+    #[command(after_help = "Examples:
+  0711 bundle join ./parts --out ./bundle
+  0711 bundle join /media/stick-1 /media/stick-2 --out ./bundle")]
+    Join {
+        /// Folders with parts; parts.json lies in one of them
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+        /// The bundle's folder
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Mend a damaged bundle with just what it lacks
+    #[command(after_help = "Example, at the customer's, at the maker's, and at the customer's again:
+  0711 bundle repair needs ./bundle --out needs.json
+  0711 bundle repair make --needs needs.json --from ./whole --out ./mend
+  0711 bundle repair apply ./bundle --from ./mend")]
+    Repair {
+        #[command(subcommand)]
+        verb: RepairVerb,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RepairVerb {
+    /// List what a bundle lacks: some hundred bytes, to be sent to the maker
+    Needs {
+        bundle: PathBuf,
+        /// The list
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// A trusted root.json; without one, trust.d
+        #[arg(long = "trust-root", value_name = "FILE")]
+        roots: Vec<PathBuf>,
+    },
+    /// Make a small bundle of just that, out of a whole one
+    Make {
+        /// The list
+        #[arg(long, value_name = "FILE")]
+        needs: PathBuf,
+        /// The whole bundle
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// The small bundle
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Put the small bundle into the damaged one
+    Apply {
+        bundle: PathBuf,
+        /// The small bundle
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -484,7 +550,7 @@ pub enum ReleaseVerb {
         #[arg(long, value_name = "DIR")]
         trust: PathBuf,
         #[command(flatten)]
-        keys: RootKeys,
+        keys: RootKeyArgs,
     },
     /// Make the next root: other keys, or a later end
     Rotate {
@@ -495,7 +561,7 @@ pub enum ReleaseVerb {
         #[arg(long = "old-root-key", value_name = "FILE", required = true)]
         old_root_keys: Vec<PathBuf>,
         #[command(flatten)]
-        keys: RootKeys,
+        keys: RootKeyArgs,
     },
     /// Sign a bundle that was built
     #[command(after_help = "Example:
@@ -528,7 +594,7 @@ pub enum ReleaseVerb {
 
 /// The keys of a root of trust.
 #[derive(Debug, Args)]
-pub struct RootKeys {
+pub struct RootKeyArgs {
     /// A key that signs roots; may be given several times
     #[arg(long = "root-key", value_name = "FILE", required = true)]
     pub root_keys: Vec<PathBuf>,

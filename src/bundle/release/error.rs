@@ -37,6 +37,8 @@ pub enum Error {
     Missing { digest: Digest },
     #[error("the blob {digest} was refused: {reason}")]
     Blob { digest: Digest, reason: String },
+    #[error("the part `{part}` was refused: {reason}")]
+    Part { part: String, reason: String },
     #[error("image `{name}` was refused: {reason}")]
     Image { name: String, reason: String },
     #[error("no release root is trusted here")]
@@ -61,8 +63,9 @@ impl Explain for Error {
             }
             Self::Expired { .. } => "get a newer bundle, or check this machine's clock with `date`",
             Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } => {
-                "copy the bundle again: it is damaged or incomplete"
+                "copy the bundle again: it is damaged or incomplete; `0711 bundle repair needs` lists just what is"
             }
+            Self::Part { .. } => "copy that part again, and name every folder that holds parts",
             Self::NoRoot => {
                 "put the vendor's `root.json`, obtained separately, into the folder `trust.d`, or name it with `--trust-root FILE`"
             }
@@ -77,7 +80,7 @@ impl Explain for Error {
             Self::Metadata { .. } | Self::Release { .. } | Self::NoRoot => Exit::Untrusted,
             Self::Older { .. } | Self::Rollback { .. } => Exit::Older,
             Self::Expired { .. } => Exit::Expired,
-            Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } => Exit::Damaged,
+            Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } | Self::Part { .. } => Exit::Damaged,
         }
     }
 }

@@ -43,6 +43,17 @@ impl Default for Lifetimes {
     }
 }
 
+/// The keys a root names.
+#[derive(Clone, Copy, Debug)]
+pub struct RootKeys<'a> {
+    /// They sign roots.
+    pub root: &'a [Seed],
+    /// So many of them must sign every later root.
+    pub threshold: u32,
+    /// They sign releases; one of them suffices.
+    pub release: &'a [Seed],
+}
+
 /// A seed as tough wants keys.
 #[derive(Clone)]
 struct Ed25519(SigningKey);
@@ -101,25 +112,16 @@ fn sources(seeds: &[Seed]) -> Vec<Box<dyn KeySource>> {
 
 /// Makes the first root of a trust folder; customers get its file by a way of its own.
 ///
-/// `threshold` of the root keys must sign every later root; the release keys sign releases, one of them suffices.
-///
 /// # Errors
 /// [`Error::Exists`] when there is a root already, [`Error::Sign`] for a threshold no set of these keys can meet, [`Error::Write`].
-pub async fn init(
-    trust: &Path,
-    root_keys: &[Seed],
-    threshold: u32,
-    release_keys: &[Seed],
-    lifetimes: Lifetimes,
-    now: Timestamp,
-) -> Result<PathBuf, Error> {
+pub async fn init(trust: &Path, keys: RootKeys<'_>, lifetimes: Lifetimes, now: Timestamp) -> Result<PathBuf, Error> {
     let metadata = trust.join("metadata");
     if metadata.join("1.root.json").exists() {
         return Err(Error::Exists { path: metadata.join("1.root.json") });
     }
-    let root = root(1, root_keys, threshold, release_keys, lifetimes, now)?;
+    let root = root(1, keys, lifetimes, now)?;
     let holder = KeyHolder::Root(root.clone());
-    let signed = SignedRole::new(root, &holder, &sources(root_keys), &SystemRandom::new()).await.map_err(unsigned)?;
+    let signed = SignedRole::new(root, &holder, &sources(keys.root), &SystemRandom::new()).await.map_err(unsigned)?;
     write(&metadata, "1.root.json", signed.buffer())
 }
 
@@ -130,9 +132,7 @@ pub async fn init(
 pub async fn rotate(
     trust: &Path,
     old_root_keys: &[Seed],
-    root_keys: &[Seed],
-    threshold: u32,
-    release_keys: &[Seed],
+    keys: RootKeys<'_>,
     lifetimes: Lifetimes,
     now: Timestamp,
 ) -> Result<PathBuf, Error> {
@@ -142,30 +142,23 @@ pub async fn rotate(
         .map_err(|error| Error::Read { path: path.clone(), reason: error.to_string() })?;
     let old: Signed<Root> =
         serde_json::from_slice(&bytes).map_err(|error| Error::Read { path, reason: error.to_string() })?;
-    let next = root(last + 1, root_keys, threshold, release_keys, lifetimes, now)?;
+    let next = root(last + 1, keys, lifetimes, now)?;
     let random = SystemRandom::new();
-    let (holder, keys) = (KeyHolder::Root(old.signed.clone()), sources(old_root_keys));
-    let by_old = SignedRole::new(next.clone(), &holder, &keys, &random).await.map_err(unsigned)?;
+    let (holder, old_keys) = (KeyHolder::Root(old.signed.clone()), sources(old_root_keys));
+    let by_old = SignedRole::new(next.clone(), &holder, &old_keys, &random).await.map_err(unsigned)?;
     let by_old = by_old.signed().signatures.clone();
     let needed = old.signed.roles.get(&RoleType::Root).map_or(1, |role| role.threshold.get());
     if (by_old.len() as u64) < needed {
         let reason = format!("the last root asks for {needed} of its keys, {} were given", by_old.len());
         return Err(Error::Sign { reason });
     }
-    let (holder, keys) = (KeyHolder::Root(next.clone()), sources(root_keys));
-    let by_new = SignedRole::new(next, &holder, &keys, &random).await.map_err(unsigned)?;
+    let (holder, new_keys) = (KeyHolder::Root(next.clone()), sources(keys.root));
+    let by_new = SignedRole::new(next, &holder, &new_keys, &random).await.map_err(unsigned)?;
     let signed = by_new.add_old_signatures(by_old).map_err(unsigned)?;
     write(&metadata, &format!("{}.root.json", last + 1), signed.buffer())
 }
 
-fn root(
-    version: u64,
-    root_keys: &[Seed],
-    threshold: u32,
-    release_keys: &[Seed],
-    lifetimes: Lifetimes,
-    now: Timestamp,
-) -> Result<Root, Error> {
+fn root(version: u64, of: RootKeys<'_>, lifetimes: Lifetimes, now: Timestamp) -> Result<Root, Error> {
     let refused = |reason: &str| Error::Sign { reason: reason.to_owned() };
     let mut keys = HashMap::new();
     let mut role = |seeds: &[Seed], threshold: u32| -> Result<RoleKeys, Error> {
@@ -184,9 +177,9 @@ fn root(
         }
         Ok(RoleKeys { keyids, threshold, _extra: HashMap::new() })
     };
-    let mut roles = HashMap::from([(RoleType::Root, role(root_keys, threshold)?)]);
+    let mut roles = HashMap::from([(RoleType::Root, role(of.root, of.threshold)?)]);
     for kind in [RoleType::Targets, RoleType::Snapshot, RoleType::Timestamp] {
-        roles.insert(kind, role(release_keys, 1)?);
+        roles.insert(kind, role(of.release, 1)?);
     }
     Ok(Root {
         spec_version: SPEC_VERSION.to_owned(),

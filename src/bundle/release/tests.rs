@@ -24,8 +24,8 @@ impl Vendor {
         let dir = tempfile::tempdir().unwrap();
         let seeds = |count: usize| (0..count).map(|_| Seed::generate().unwrap()).collect();
         let vendor = Self { dir, root_keys: seeds(3), release_keys: seeds(1) };
-        let (roots, releases) = (&vendor.root_keys, &vendor.release_keys);
-        init(&vendor.trust(), roots, 2, releases, Lifetimes::default(), now()).await.unwrap();
+        let keys = RootKeys { root: &vendor.root_keys, threshold: 2, release: &vendor.release_keys };
+        init(&vendor.trust(), keys, Lifetimes::default(), now()).await.unwrap();
         vendor
     }
 
@@ -379,15 +379,16 @@ async fn only_a_trusted_root_counts_and_roots_can_be_rotated() {
 
     let next: Vec<Seed> = (0..2).map(|_| Seed::generate().unwrap()).collect();
     let life = Lifetimes::default();
-    let too_few = rotate(&vendor.trust(), &vendor.root_keys[..1], &next, 2, &next, life, now()).await;
+    let keys = RootKeys { root: &next, threshold: 2, release: &next };
+    let too_few = rotate(&vendor.trust(), &vendor.root_keys[..1], keys, life, now()).await;
     assert!(matches!(too_few, Err(ReleaseError::Sign { .. })));
-    rotate(&vendor.trust(), &vendor.root_keys[..2], &next, 2, &next, life, now()).await.unwrap();
+    rotate(&vendor.trust(), &vendor.root_keys[..2], keys, life, now()).await.unwrap();
     // The retired release key signs nothing any more, the new one does, and the first root still leads there.
     let rotated = vendor.build("rotated", "1.1.0", b"b");
     assert!(sign(&vendor.trust(), &rotated, &vendor.release_keys, life, now()).await.is_err());
     sign(&vendor.trust(), &rotated, &next, life, now()).await.unwrap();
     check(&rotated, &vendor.options()).await.unwrap();
-    assert!(matches!(init(&vendor.trust(), &next, 1, &next, life, now()).await, Err(ReleaseError::Exists { .. })));
+    assert!(matches!(init(&vendor.trust(), keys, life, now()).await, Err(ReleaseError::Exists { .. })));
 }
 
 #[tokio::test]
@@ -405,4 +406,85 @@ async fn a_delta_needs_the_release_it_was_made_for() {
     assert!(matches!(check(&delta, &vendor.options()).await, Err(ReleaseError::Missing { .. })));
     check(&delta, &VerifyOptions { earlier: vec![old], ..vendor.options() }).await.unwrap();
     assert!(matches!(publish(&vendor.build("raw", "1.2.0", b"c"), &whole, None), Err(ReleaseError::Read { .. })));
+}
+
+#[tokio::test]
+async fn a_bundle_survives_being_cut_and_put_together() {
+    let vendor = Vendor::new().await;
+    let noise: Vec<u8> = (0..100_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let bundle = vendor.signed("bundle", "1.0.0", &noise).await;
+    let (cut, other, whole) = (vendor.path("cut"), vendor.path("other"), vendor.path("whole"));
+    let parts = split(&bundle, &cut, LEAST_PART_BYTES).unwrap();
+    assert!(parts.parts.len() > 3 && parts.parts.iter().all(|part| part.size_bytes <= LEAST_PART_BYTES));
+    assert!(matches!(split(&bundle, &cut, LEAST_PART_BYTES), Err(ReleaseError::Exists { .. })));
+    // One part on another stick.
+    fs::create_dir(&other).unwrap();
+    fs::rename(cut.join("bundle.0001"), other.join("bundle.0001")).unwrap();
+    let refused = join(std::slice::from_ref(&cut), &whole).unwrap_err();
+    assert!(
+        matches!(&refused, ReleaseError::Part { part, .. } if part == "bundle.0001") && !whole.exists(),
+        "{refused}"
+    );
+    join(&[cut.clone(), other.clone()], &whole).unwrap();
+    assert_eq!(files(&whole), files(&bundle));
+    check(&whole, &vendor.options()).await.unwrap();
+    let mut bytes = fs::read(other.join("bundle.0001")).unwrap();
+    bytes[100] ^= 1;
+    fs::write(other.join("bundle.0001"), bytes).unwrap();
+    let refused = join(&[cut, other], &vendor.path("again")).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Damaged);
+}
+
+/// An archive whose list is right and whose paths are not.
+#[test]
+fn parts_that_lead_out_of_the_bundle_are_refused() {
+    use tar::EntryType::{Regular, Symlink};
+    for (path, kind) in [("../escaped", Regular), ("/escaped", Regular), ("link", Symlink)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        let bytes = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        let parts = dir.path().join("parts");
+        fs::create_dir(&parts).unwrap();
+        let part = Part { size_bytes: bytes.len() as u64, digest: Digest::of(&bytes) };
+        fs::write(parts.join("bundle.0000"), bytes).unwrap();
+        fs::write(parts.join("parts.json"), serde_json::to_vec(&Parts { format: 1, parts: vec![part] }).unwrap())
+            .unwrap();
+        let refused = join(&[parts], &dir.path().join("out/bundle")).unwrap_err();
+        assert!(matches!(refused, ReleaseError::Part { .. }), "{path}: {refused}");
+        assert!(!dir.path().join("out/escaped").exists() && !Path::new("/escaped").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_bundle_is_mended_with_just_what_it_lacks() {
+    let vendor = Vendor::new().await;
+    let whole = vendor.signed("whole", "1.0.0", b"program").await;
+    let damaged = vendor.path("damaged");
+    copy(&whole, &damaged);
+    let release = Release::parse(&fs::read(whole.join("release.json")).unwrap()).unwrap();
+    let mut spoilt = vec![release.images[0].sbom, layer(&release)];
+    fs::remove_file(blob_path(&damaged, &spoilt[0])).unwrap();
+    fs::write(blob_path(&damaged, &spoilt[1]), b"other").unwrap();
+    spoilt.sort();
+    let wanted = needs(&damaged, &vendor.options()).await.unwrap();
+    assert_eq!(wanted.blobs, spoilt);
+    let list = vendor.path("needs.json");
+    let bytes = wanted.to_bytes().unwrap();
+    assert!(bytes.len() < 1024);
+    fs::write(&list, bytes).unwrap();
+
+    let mend = vendor.path("mend");
+    make(&whole, &Needs::read(&list).unwrap(), &mend).unwrap();
+    assert_eq!(files(&mend).len(), 2);
+    assert_eq!(apply(&mend, &damaged).unwrap(), 2);
+    check(&damaged, &vendor.options()).await.unwrap();
+    assert!(needs(&damaged, &vendor.options()).await.unwrap().blobs.is_empty());
+    // A mend that is not what it is called changes nothing.
+    fs::write(blob_path(&mend, &spoilt[0]), b"other").unwrap();
+    assert!(matches!(apply(&mend, &damaged), Err(ReleaseError::Source { .. })));
+    check(&damaged, &vendor.options()).await.unwrap();
 }

@@ -126,6 +126,32 @@ pub async fn verify(
     options: &VerifyOptions,
     report: &(dyn Fn(Check) + Sync),
 ) -> Result<VerifiedRelease, Error> {
+    let Signed { release, places, seen } = release_of(bundle, options, report).await?;
+    check_blobs(&release, &places, options.threads, report)?;
+    for image in &release.images {
+        check_image(&release, image, &places)?;
+        let seen = format!("{}:{} for {}", image.name, image.tag, image.platform);
+        report(Check { id: "image", verdict: Verdict::Ok, seen });
+    }
+    report_extra(&release, &places[0], report);
+    let metadata = places[0].join("metadata");
+    Ok(VerifiedRelease { release, places, metadata, seen })
+}
+
+/// A release whose signatures were proven, and nothing else yet.
+pub(super) struct Signed {
+    pub release: Release,
+    /// The bundle's folder, canonical, then those of earlier ones.
+    pub places: Vec<PathBuf>,
+    seen: tempfile::TempDir,
+}
+
+/// Proves root, targets and `release.json`.
+pub(super) async fn release_of(
+    bundle: &Path,
+    options: &VerifyOptions,
+    report: &(dyn Fn(Check) + Sync),
+) -> Result<Signed, Error> {
     let bundle =
         fs::canonicalize(bundle).map_err(|error| Error::Read { path: bundle.to_owned(), reason: error.to_string() })?;
     let ok = |id, seen: String| report(Check { id, verdict: Verdict::Ok, seen });
@@ -152,13 +178,7 @@ pub async fn verify(
     ok("release", format!("{} ({}), {} blobs", release.version, release.channel, release.blobs.len()));
 
     let places: Vec<PathBuf> = [&bundle].into_iter().chain(&options.earlier).cloned().collect();
-    check_blobs(&release, &places, options.threads, report)?;
-    for image in &release.images {
-        check_image(&release, image, &places)?;
-        ok("image", format!("{}:{} for {}", image.name, image.tag, image.platform));
-    }
-    report_extra(&release, &bundle, report);
-    Ok(VerifiedRelease { release, places, metadata: bundle.join("metadata"), seen })
+    Ok(Signed { release, places, seen })
 }
 
 /// Copies what was seen before: a bundle that is refused in the end must not have moved it.
@@ -237,20 +257,47 @@ fn check_blobs(
     threads: usize,
     report: &(dyn Fn(Check) + Sync),
 ) -> Result<(), Error> {
-    let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
+    each_blob(release, places, threads, &|blob, checked| match checked {
+        Ok(()) => {
+            let seen = format!("{} ({} bytes)", blob.digest, blob.size_bytes);
+            report(Check { id: "blob", verdict: Verdict::Ok, seen });
+            true
+        }
+        Err(error) => {
+            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            false
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// Returns every blob that is missing or not what it is called.
+pub(super) fn broken_blobs(release: &Release, places: &[PathBuf], threads: usize) -> Vec<Digest> {
+    let broken = Mutex::new(Vec::new());
+    each_blob(release, places, threads, &|blob, checked| {
+        if checked.is_err() {
+            broken.lock().unwrap_or_else(PoisonError::into_inner).push(blob.digest);
+        }
+        true
+    });
+    let mut broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    broken.sort();
+    broken
+}
+
+/// Checks blobs side by side until `go_on` says no.
+fn each_blob(
+    release: &Release,
+    places: &[PathBuf],
+    threads: usize,
+    go_on: &(dyn Fn(&Blob, Result<(), Error>) -> bool + Sync),
+) {
+    let next = AtomicUsize::new(0);
     let work = || {
         while let Some(blob) = release.blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match check_blob(blob, places) {
-                Ok(()) => {
-                    let seen = format!("{} ({} bytes)", blob.digest, blob.size_bytes);
-                    report(Check { id: "blob", verdict: Verdict::Ok, seen });
-                }
-                Err(error) => {
-                    // The others stop at their next blob.
-                    next.store(release.blobs.len(), Ordering::Relaxed);
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
+            if !go_on(blob, check_blob(blob, places)) {
+                next.store(release.blobs.len(), Ordering::Relaxed);
             }
         }
     };
@@ -259,7 +306,6 @@ fn check_blobs(
             scope.spawn(work);
         }
     });
-    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 fn find(places: &[PathBuf], digest: &Digest) -> Option<PathBuf> {

@@ -6,13 +6,13 @@ use std::{
 
 use ::bundle::{
     VerifiedBundle,
-    release::{Build, Check, Expiry, Spec, Verdict, VerifyOptions},
+    release::{self, Build, Check, Expiry, Needs, Spec, Verdict, VerifyOptions},
 };
 use base::{Clock, Exit, Layout, file};
 use serde_json::json;
 
 use crate::{
-    args::{BundleArgs, BundleVerb},
+    args::{BundleArgs, BundleVerb, RepairVerb},
     context::{Context, own_binary},
     failure::{During, Failure, Outcome},
     printer::bytes,
@@ -27,7 +27,67 @@ pub async fn run(context: &Context, args: &BundleArgs) -> Outcome {
     match &args.verb {
         BundleVerb::Build { spec, out, binary, from } => build(context, spec, out, binary.as_deref(), from).await,
         BundleVerb::Verify { bundle, roots, earlier, online } => verify(context, bundle, roots, earlier, *online).await,
+        BundleVerb::Split { bundle, out, part_mb } => {
+            let (from, into, part_bytes) = (bundle.clone(), out.clone(), part_mb * 1_000_000);
+            let work = tokio::task::spawn_blocking(move || release::split(&from, &into, part_bytes));
+            let parts = work.await.during("the cutting broke off")??;
+            let text = format!("{}: {} parts", out.display(), parts.parts.len());
+            said(context, &json!({"parts": parts.parts.len(), "folder": out}), text)
+        }
+        BundleVerb::Join { folders, out } => {
+            let (from, into) = (folders.clone(), out.clone());
+            let work = tokio::task::spawn_blocking(move || release::join(&from, &into));
+            let files = work.await.during("the joining broke off")??;
+            let text = format!("{}: {files} files; prove them with `0711 bundle verify {0}`", out.display());
+            said(context, &json!({"files": files, "bundle": out}), text)
+        }
+        BundleVerb::Repair { verb } => repair(context, verb).await,
     }
+}
+
+fn said(context: &Context, value: &serde_json::Value, text: String) -> Outcome {
+    if context.printer.json {
+        return context.printer.value(value);
+    }
+    context.printer.line(text);
+    Ok(())
+}
+
+async fn repair(context: &Context, verb: &RepairVerb) -> Outcome {
+    match verb {
+        RepairVerb::Needs { bundle, out, roots } => {
+            let needs = release::needs(bundle, &options(context, roots, &[], Expiry::Warn)?).await?;
+            file::write_output(out, &needs.to_bytes()?).during(format!("cannot write `{}`", out.display()))?;
+            let count = needs.blobs.len();
+            let text = match count {
+                0 => "the bundle is whole".to_owned(),
+                _ => format!("{}: {count} blobs are missing or damaged; send this file to the maker", out.display()),
+            };
+            said(context, &json!({"blobs": count, "list": out}), text)
+        }
+        RepairVerb::Make { needs, from, out } => {
+            let size = release::make(from, &Needs::read(needs)?, out)?;
+            said(context, &json!({"size_bytes": size, "bundle": out}), format!("{}: {}", out.display(), bytes(size)))
+        }
+        RepairVerb::Apply { bundle, from } => {
+            let mended = release::apply(from, bundle)?;
+            let text = format!("{}: {mended} blobs mended; prove it with `0711 bundle verify {0}`", bundle.display());
+            said(context, &json!({"mended": mended, "bundle": bundle}), text)
+        }
+    }
+}
+
+/// How a bundle is judged on this machine.
+fn options(context: &Context, roots: &[PathBuf], earlier: &[PathBuf], expiry: Expiry) -> Outcome<VerifyOptions> {
+    Ok(VerifyOptions {
+        roots: trusted_roots(&context.layout, roots)?,
+        seen: Some(context.layout.release_seen()),
+        installed: None,
+        expiry,
+        now: Clock::system().now(),
+        earlier: earlier.to_vec(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    })
 }
 
 async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>, from: &[PathBuf]) -> Outcome {
@@ -72,15 +132,8 @@ async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>
 }
 
 async fn verify(context: &Context, bundle: &Path, roots: &[PathBuf], earlier: &[PathBuf], online: bool) -> Outcome {
-    let options = VerifyOptions {
-        roots: trusted_roots(&context.layout, roots)?,
-        seen: Some(context.layout.release_seen()),
-        installed: None,
-        expiry: if online { Expiry::Refuse } else { Expiry::Warn },
-        now: Clock::system().now(),
-        earlier: earlier.to_vec(),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
-    };
+    let expiry = if online { Expiry::Refuse } else { Expiry::Warn };
+    let options = options(context, roots, earlier, expiry)?;
     let checks = Mutex::new(Vec::new());
     let printer = context.printer;
     let report = |check: Check| {
@@ -93,16 +146,16 @@ async fn verify(context: &Context, bundle: &Path, roots: &[PathBuf], earlier: &[
         }
         checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(check);
     };
-    let proven = ::bundle::release::verify(bundle, &options, &report).await?;
-    let release = proven.release();
+    let proven = release::verify(bundle, &options, &report).await?;
+    let proven = proven.release();
     if printer.json {
         let checks = checks.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        return printer.value(&json!({"verified": true, "release": release, "checks": checks}));
+        return printer.value(&json!({"verified": true, "release": proven, "checks": checks}));
     }
     printer.line(format!(
         "release {}: every signature and every blob holds ({})",
-        release.version,
-        bytes(release.size_bytes())
+        proven.version,
+        bytes(proven.size_bytes())
     ));
     Ok(())
 }

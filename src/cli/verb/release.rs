@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
-use ::bundle::release::{Lifetimes, init, publish, rotate, sign};
+use ::bundle::release::{Lifetimes, ReleaseError, RootKeys, init, publish, rotate, sign};
 use base::{Clock, Seed};
 use serde_json::json;
 
 use crate::{
-    args::{ReleaseArgs, ReleaseVerb, RootKeys},
+    args::{ReleaseArgs, ReleaseVerb, RootKeyArgs},
     context::Context,
     failure::{During, Outcome},
     printer::bytes,
@@ -16,22 +16,21 @@ pub async fn run(context: &Context, args: &ReleaseArgs) -> Outcome {
     let now = Clock::system().now();
     match &args.verb {
         ReleaseVerb::Keygen { out } => {
-            Seed::generate()
-                .map_err(::bundle::release::ReleaseError::from)?
-                .write_new(out)
-                .map_err(::bundle::release::ReleaseError::from)?;
+            Seed::generate().map_err(ReleaseError::from)?.write_new(out).map_err(ReleaseError::from)?;
             context.printer.note(format!("private key: {} (keep it offline; nobody can make it again)", out.display()));
             Ok(())
         }
         ReleaseVerb::Init { trust, keys } => {
             let (root, release) = (seeds(&keys.root_keys)?, seeds(&keys.release_keys)?);
-            let path = init(trust, &root, keys.threshold, &release, lifetimes(keys), now).await?;
+            let of = RootKeys { root: &root, threshold: keys.threshold, release: &release };
+            let path = init(trust, of, lifetimes(keys), now).await?;
             made(context, &path)
         }
         ReleaseVerb::Rotate { trust, old_root_keys, keys } => {
             let (old, root) = (seeds(old_root_keys)?, seeds(&keys.root_keys)?);
             let release = seeds(&keys.release_keys)?;
-            let path = rotate(trust, &old, &root, keys.threshold, &release, lifetimes(keys), now).await?;
+            let of = RootKeys { root: &root, threshold: keys.threshold, release: &release };
+            let path = rotate(trust, &old, of, lifetimes(keys), now).await?;
             made(context, &path)
         }
         ReleaseVerb::Sign { trust, bundle, keys, days } => {
@@ -69,11 +68,11 @@ pub async fn run(context: &Context, args: &ReleaseArgs) -> Outcome {
 }
 
 fn seeds(paths: &[PathBuf]) -> Outcome<Vec<Seed>> {
-    let read = |path: &PathBuf| Seed::read(path).map_err(|error| ::bundle::release::ReleaseError::from(error).into());
+    let read = |path: &PathBuf| Seed::read(path).map_err(|error| ReleaseError::from(error).into());
     paths.iter().map(read).collect()
 }
 
-fn lifetimes(keys: &RootKeys) -> Lifetimes {
+fn lifetimes(keys: &RootKeyArgs) -> Lifetimes {
     Lifetimes { root_days: keys.root_days, ..Lifetimes::default() }
 }
 

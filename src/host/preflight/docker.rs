@@ -64,6 +64,7 @@ fn silence(engine: &Engine, answer: &Answer) -> (String, &'static str) {
         }
         Engine::Socket(path) => path.display(),
     };
+    let silent = (format!("`{socket}` does not answer in time"), "see the engine's log: `journalctl -u docker`");
     match answer {
         Some(Err(error)) => match error.kind() {
             ErrorKind::NotFound => (
@@ -76,9 +77,10 @@ fn silence(engine: &Engine, answer: &Answer) -> (String, &'static str) {
             ErrorKind::PermissionDenied => {
                 (format!("this user may not use `{socket}`"), "run with `sudo`, or join the group `docker`")
             }
+            ErrorKind::TimedOut => silent,
             _ => (format!("`{socket}`: {error}"), "see the engine's log: `journalctl -u docker`"),
         },
-        _ => (format!("`{socket}` does not answer in time"), "see the engine's log: `journalctl -u docker`"),
+        _ => silent,
     }
 }
 
