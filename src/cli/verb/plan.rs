@@ -131,7 +131,12 @@ fn apply_flags(context: &Context, answers: &mut Answers, args: &AnswerArgs) -> O
         answers.customer.slug = Some(slug.clone());
     }
     if let Some(license) = &args.license {
-        answers.license.clone_from(license);
+        // The answers are repeated from other folders: a file is named so that it is found again.
+        answers.license = match fs::canonicalize(license) {
+            // A word without dot or slash is an id, whatever lies here.
+            Ok(path) if license.contains(['.', '/']) && path.is_file() => path.display().to_string(),
+            _ => license.clone(),
+        };
     }
     if !args.folders.is_empty() {
         answers.folders = args.folders.iter().map(|folder| plain(folder)).collect();
