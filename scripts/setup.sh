@@ -47,7 +47,7 @@ command -v cargo >/dev/null || {
 [ "$what" = test ] || exit 0
 
 # The outside judges: a browser and the official OpenAI client. PEFT on torch weighs 5 GB and is in scripts/soak.sh.
-packages chromium
+packages chromium iproute2 nftables openssl
 venv="$here/target/test-venv"
 wanted="$here/scripts/test-requirements.txt"
 if ! cmp -s "$wanted" "$venv/installed.txt"; then
@@ -57,4 +57,54 @@ if ! cmp -s "$wanted" "$venv/installed.txt"; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
     cp "$wanted" "$venv/installed.txt"
+fi
+
+# The engine the container stories run on. Without one they are skipped, and say so.
+answers() { [ -S /var/run/docker.sock ] && docker --host unix:///var/run/docker.sock version >/dev/null 2>&1; }
+
+if ! answers; then
+    if [ "$(id -u)" != 0 ]; then
+        say "no Docker engine answers here, and only root can start one: the container stories will be skipped"
+        exit 0
+    fi
+    if ! command -v dockerd >/dev/null; then
+        . /etc/os-release
+        if [ "${VERSION_CODENAME:-}" = bookworm ]; then
+            # Its own packages bring Compose 1. Those of the next release run on it; nothing else may come from there.
+            from=/etc/apt/sources.list.d/debian.sources
+            if [ -f "$from" ]; then
+                uri=$(awk '$1 == "URIs:" { print $2; exit }' "$from")
+            else
+                uri=$(awk '$1 == "deb" && $2 ~ /^http/ { print $2; exit }' /etc/apt/sources.list)
+            fi
+            cat >/etc/apt/sources.list.d/0711-docker.sources <<EOF
+Types: deb
+URIs: $uri
+Suites: trixie
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+            cat >/etc/apt/preferences.d/0711-docker <<EOF
+Package: *
+Pin: release n=trixie
+Pin-Priority: 50
+
+Package: docker.io docker-cli docker-compose containerd tini
+Pin: release n=trixie
+Pin-Priority: 900
+EOF
+        fi
+        packages docker.io docker-cli docker-compose iptables
+    fi
+    say "starting the Docker engine"
+    if [ -d /run/systemd/system ]; then
+        systemctl start docker
+    else
+        setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+    fi
+    for _ in $(seq 60); do
+        answers && break
+        sleep 1
+    done
+    answers || say "the Docker engine does not answer (see /var/log/dockerd.log): the container stories will be skipped"
 fi

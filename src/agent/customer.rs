@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use base::{Clock, CustomerLayout, Layout, Role, Slug, file};
-use stack::{Native, Observation, Readiness, RoleRecord, RoleState};
+use stack::{Observation, Readiness, RoleRecord, RoleState, Runtime};
 use tokio::sync::mpsc;
 
 use self::role::Supervised;
@@ -21,7 +21,7 @@ pub(crate) struct Customer {
     slug: Slug,
     layout: CustomerLayout,
     clock: Clock,
-    native: Option<Arc<Native>>,
+    runtime: Option<Arc<Runtime>>,
     seen: Option<Seen>,
     problem: Option<String>,
     is_wanted: bool,
@@ -29,6 +29,8 @@ pub(crate) struct Customer {
     held: BTreeSet<Role>,
     /// Being stopped just now, beside the supervisor's task.
     stopping: BTreeSet<Role>,
+    /// Being started just now, beside the supervisor's task.
+    starting: BTreeSet<Role>,
     roles: BTreeMap<Role, Supervised>,
     license: Option<KnownLicense>,
     documents: Option<u64>,
@@ -61,12 +63,13 @@ impl Customer {
             layout: layout.customer(&slug),
             slug,
             clock,
-            native: None,
+            runtime: None,
             seen: None,
             problem: None,
             is_wanted: true,
             held: BTreeSet::new(),
             stopping: BTreeSet::new(),
+            starting: BTreeSet::new(),
             roles: Role::ALL.iter().map(|role| (*role, Supervised::default())).collect(),
             license: None,
             documents: None,
@@ -85,7 +88,7 @@ impl Customer {
             RoleState::Stopped => !self.is_wanted || self.held.contains(role),
             _ => false,
         };
-        self.native.is_some() && self.roles.iter().any(|(role, known)| !is_settled(role, &known.state))
+        self.runtime.is_some() && self.roles.iter().any(|(role, known)| !is_settled(role, &known.state))
     }
 
     /// Closes the difference between what should run and what runs, as far as that takes no waiting.
@@ -93,19 +96,19 @@ impl Customer {
         self.refresh(layout);
         self.refresh_license();
         self.is_wanted = !self.layout.stopped_mark().exists();
-        let Some(native) = self.native.clone() else { return };
+        let Some(runtime) = self.runtime.clone() else { return };
         let mut to_stop = BTreeSet::new();
         for role in Role::ALL {
-            if self.stopping.contains(&role) {
+            if self.stopping.contains(&role) || self.starting.contains(&role) {
                 continue;
             }
             let is_intended = self.is_wanted && !self.held.contains(&role);
-            match native.observe(role) {
+            match runtime.observe(role) {
                 Observation::Running(record) => {
                     self.running(role, &record, past);
                     if !is_intended {
                         to_stop.insert(role);
-                    } else if !native.is_current(&record) {
+                    } else if runtime.renews_by_restart() && !runtime.is_current(&record) {
                         past.tell(
                             self.clock.now(),
                             &self.slug,
@@ -117,12 +120,12 @@ impl Customer {
                         self.ended(role, "did not answer for too long", past);
                         to_stop.insert(role);
                     } else {
-                        self.probe(role, record.identity.pid, &native, send);
+                        self.probe(role, record.identity.pid, &runtime, send);
                     }
                 }
                 Observation::Ended { how } if is_intended => self.ended(role, &how, past),
                 Observation::Ended { .. } | Observation::Absent if !is_intended => self.at(role).rest(),
-                Observation::Ended { .. } | Observation::Absent => self.start(role, &native, past),
+                Observation::Ended { .. } | Observation::Absent => self.start(role, &runtime, send, past),
             }
         }
         self.stop(to_stop, send);
@@ -131,9 +134,13 @@ impl Customer {
 
     /// Opens the configuration when it, or the binary, is another one than before.
     fn refresh(&mut self, layout: &Layout) {
+        // A child that is being made belongs to the runtime that makes it.
+        if !self.starting.is_empty() {
+            return;
+        }
         let path = self.layout.config();
         let Ok(metadata) = std::fs::metadata(&path) else {
-            (self.native, self.seen) = (None, None);
+            (self.runtime, self.seen) = (None, None);
             self.problem = Some("it is not installed, or not to its end".to_owned());
             return;
         };
@@ -146,12 +153,12 @@ impl Customer {
         if self.seen.as_ref() == Some(&seen) {
             return;
         }
-        match Native::open(layout, &self.slug, self.clock) {
-            Ok(native) => {
-                if let Some(older) = &self.native {
-                    native.inherit(older);
+        match Runtime::open(layout, &self.slug, self.clock) {
+            Ok(runtime) => {
+                if let Some(older) = &self.runtime {
+                    runtime.inherit(older);
                 }
-                (self.native, self.problem) = (Some(Arc::new(native)), None);
+                (self.runtime, self.problem) = (Some(Arc::new(runtime)), None);
             }
             Err(error) => {
                 tracing::error!(customer = %self.slug, error = %chain(&error), "cannot read the configuration");
@@ -178,7 +185,7 @@ impl Customer {
         known.began(record.clone());
     }
 
-    fn start(&mut self, role: Role, native: &Native, past: &mut Past) {
+    fn start(&mut self, role: Role, runtime: &Arc<Runtime>, send: &mpsc::Sender<Event>, past: &mut Past) {
         let now = self.clock.now();
         match &self.at(role).state {
             RoleState::NeedsAPerson { .. } => return,
@@ -186,19 +193,35 @@ impl Customer {
             _ => {}
         }
         let is_on_its_way = |earlier: &Role| {
-            self.roles
-                .get(earlier)
-                .is_some_and(|known| known.state == RoleState::Starting && known.since.elapsed() < TURN_PATIENCE)
+            self.starting.contains(earlier)
+                || self
+                    .roles
+                    .get(earlier)
+                    .is_some_and(|known| known.state == RoleState::Starting && known.since.elapsed() < TURN_PATIENCE)
         };
         if Role::ALL.iter().take_while(|earlier| **earlier != role).any(is_on_its_way) {
             return;
         }
         // `/run` is emptied when the machine starts.
-        let made =
-            file::private_dir(&self.layout.run_dir()).map_err(|error| format!("cannot make its folder: {error}"));
-        match made.and_then(|()| native.start(role).map_err(|error| chain(&error))) {
+        if let Err(error) = file::private_dir(&self.layout.run_dir()) {
+            self.ended(role, &format!("cannot make its folder: {error}"), past);
+            return;
+        }
+        self.starting.insert(role);
+        let (slug, runtime, send) = (self.slug.clone(), Arc::clone(runtime), send.clone());
+        tokio::spawn(async move {
+            let outcome = runtime.start(role).await.map_err(|error| chain(&error));
+            // The supervisor is gone when the agent ends; the next one adopts what was started.
+            let _ = send.send(Event::Started { slug, role, outcome }).await;
+        });
+    }
+
+    /// Takes note of what became of a start.
+    pub(crate) fn started(&mut self, role: Role, outcome: Result<RoleRecord, String>, past: &mut Past) {
+        self.starting.remove(&role);
+        match outcome {
             Ok(record) => {
-                past.tell(now, &self.slug, role, format!("started (pid {})", record.identity.pid));
+                past.tell(self.clock.now(), &self.slug, role, format!("started (pid {})", record.identity.pid));
                 self.at(role).began(record);
             }
             Err(error) => self.ended(role, &error, past),
@@ -232,7 +255,7 @@ impl Customer {
         })
     }
 
-    fn probe(&mut self, role: Role, pid: u32, native: &Arc<Native>, send: &mpsc::Sender<Event>) {
+    fn probe(&mut self, role: Role, pid: u32, runtime: &Arc<Runtime>, send: &mpsc::Sender<Event>) {
         let slug = self.slug.clone();
         let known = self.at(role);
         let every = if known.state == RoleState::Ready { PROBE_EVERY } else { PROBE_EVERY_STARTING };
@@ -241,9 +264,9 @@ impl Customer {
         }
         known.is_probing = true;
         known.probed_at = Some(Instant::now());
-        let (native, send) = (Arc::clone(native), send.clone());
+        let (runtime, send) = (Arc::clone(runtime), send.clone());
         tokio::spawn(async move {
-            let readiness = native.probe(role, PROBE_PATIENCE).await;
+            let readiness = runtime.probe(role, PROBE_PATIENCE).await;
             // The supervisor is gone when the agent ends.
             let _ = send.send(Event::Probed { slug, role, pid, readiness }).await;
         });
@@ -323,13 +346,13 @@ impl Customer {
     /// Stops roles in reverse start order, beside the supervisor's task.
     fn stop(&mut self, roles: BTreeSet<Role>, send: &mpsc::Sender<Event>) {
         let roles: Vec<Role> = roles.into_iter().filter(|role| !self.stopping.contains(role)).collect();
-        let Some(native) = self.native.clone().filter(|_| !roles.is_empty()) else { return };
+        let Some(runtime) = self.runtime.clone().filter(|_| !roles.is_empty()) else { return };
         self.stopping.extend(&roles);
         let (slug, send) = (self.slug.clone(), send.clone());
         tokio::spawn(async move {
             let mut outcomes = Vec::new();
             for role in Role::ALL.into_iter().rev().filter(|role| roles.contains(role)) {
-                let stopped = native.stop(role, STOP_PATIENCE).await;
+                let stopped = runtime.stop(role, STOP_PATIENCE).await;
                 outcomes.push((role, stopped.map(drop).map_err(|error| chain(&error))));
             }
             let _ = send.send(Event::Stopped { slug, outcomes }).await;
@@ -342,10 +365,10 @@ impl Customer {
             match outcome {
                 Ok(()) => {
                     past.tell(self.clock.now(), &self.slug, role, "stopped");
-                    if let Some(native) = &self.native {
+                    if let Some(runtime) = &self.runtime {
                         // The configuration may have changed meanwhile: then its successor has the child, and would
                         // take this end for one nobody asked for.
-                        native.observe(role);
+                        runtime.observe(role);
                     }
                     // One that was stopped for being stuck keeps saying so until it is started again.
                     if !matches!(self.at(role).state, RoleState::BackingOff { .. } | RoleState::NeedsAPerson { .. }) {
@@ -363,12 +386,12 @@ impl Customer {
     fn count(&mut self, send: &mpsc::Sender<Event>) {
         let is_ready = self.roles.get(&Role::Lake).is_some_and(|lake| lake.state == RoleState::Ready);
         let is_due = self.counted_at.is_none_or(|at| at.elapsed() > COUNT_EVERY);
-        let Some(native) = self.native.as_ref().filter(|_| is_ready && is_due) else { return };
+        let Some(runtime) = self.runtime.as_ref().filter(|_| is_ready && is_due) else { return };
         self.counted_at = Some(Instant::now());
-        let (slug, layout, config, send) =
-            (self.slug.clone(), self.layout.clone(), native.config().clone(), send.clone());
+        let (slug, layout, runtime, send) =
+            (self.slug.clone(), self.layout.clone(), Arc::clone(runtime), send.clone());
         tokio::spawn(async move {
-            let documents = facts::documents(layout, config).await;
+            let documents = facts::documents(layout, &runtime).await;
             let _ = send.send(Event::Counted { slug, documents }).await;
         });
     }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use base::config::ServiceConfig;
 use base::{CustomerLayout, Role, Secret, Timestamp, file};
 use install::control::LicenseStatus;
 use license::Seen;
 use serde::Deserialize;
-use stack::http::{Ask, Endpoint, call_json};
+use stack::Runtime;
+use stack::http::{Ask, call_json};
 
 /// Reads the license in place and says how it stands, taking note of the time: it is the agent that notices a clock set
 /// back on a machine nobody logs in to.
@@ -57,9 +57,9 @@ struct LakeStats {
 }
 
 /// Asks the lake how many documents it has.
-pub(crate) async fn documents(layout: CustomerLayout, config: ServiceConfig) -> Option<u64> {
+pub(crate) async fn documents(layout: CustomerLayout, runtime: &Runtime) -> Option<u64> {
     let token = Secret::read(&layout.token()).ok()?;
     let ask = Ask { token: Some(&token), deadline: Duration::from_secs(5), ..Ask::new("GET", "/v1/stats") };
-    let reply: LakeReply = call_json(&Endpoint::loopback(config.port(Role::Lake)), ask).await.ok()?;
+    let reply: LakeReply = call_json(&runtime.endpoint(Role::Lake).await.ok()?, ask).await.ok()?;
     Some(reply.value.documents)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::{Clock, Layout, Role, Slug, Timestamp};
 use install::control::{AgentEvent, AgentStatus, Command, FORMAT, Status};
-use stack::{Identity, Readiness};
+use stack::{Identity, Readiness, RoleRecord};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ pub(crate) enum Event {
     Probed { slug: Slug, role: Role, pid: u32, readiness: Readiness },
     /// The lake was asked.
     Counted { slug: Slug, documents: Option<u64> },
+    /// A role was started, or could not be.
+    Started { slug: Slug, role: Role, outcome: Result<RoleRecord, String> },
     /// Roles were stopped, or could not be.
     Stopped { slug: Slug, outcomes: Vec<(Role, Result<(), String>)> },
 }
@@ -145,6 +147,12 @@ impl Supervisor {
                     customer.counted(documents);
                 }
                 false
+            }
+            Event::Started { slug, role, outcome } => {
+                if let Some(customer) = self.customers.get_mut(&slug) {
+                    customer.started(role, outcome, &mut self.past);
+                }
+                true
             }
             Event::Stopped { slug, outcomes } => {
                 if let Some(customer) = self.customers.get_mut(&slug) {

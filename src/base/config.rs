@@ -1,6 +1,9 @@
 //! The configuration every role reads: written by `install`, read-only afterwards.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,33 @@ pub struct ServiceConfig {
     pub threads: u32,
     /// Host names, besides the loopback ones, under which the console may be called.
     pub console_hosts: Vec<String>,
+    /// Set when the roles run as containers; without it they are processes of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Containers>,
+}
+
+/// How the roles run as containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Containers {
+    /// Name of the compose project; containers and networks begin with it.
+    pub project: String,
+    /// The image's id on the engine, `sha256:…`: a tag could be moved.
+    pub image: Digest,
+    /// Numeric user every container runs as; it owns the customer's tables, adapters and logs.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+}
+
+impl Containers {
+    /// The user of an installation made by root; the platform image has it in its `passwd`.
+    pub const USER: u32 = 7110;
+
+    /// Returns the name of a role's container.
+    pub fn name(&self, role: Role) -> String {
+        format!("{}-{role}", self.project)
+    }
 }
 
 /// A model file whose digest was checked when it was put in place.
@@ -55,8 +85,20 @@ impl ServiceConfig {
         self.port_base + API_OFFSET
     }
 
-    /// Returns the base URL under which the roles reach each other: `http://127.0.0.1:PORT`.
+    /// Returns the base URL under which the roles reach each other: `http://127.0.0.1:PORT`, or by the container's name.
     pub fn url(&self, role: Role) -> String {
-        format!("http://127.0.0.1:{}", self.port(role))
+        match &self.containers {
+            None => format!("http://127.0.0.1:{}", self.port(role)),
+            Some(_) => format!("http://{role}:{}", self.port(role)),
+        }
+    }
+
+    /// Returns the address a role listens on. In a container it is the container's own network that keeps others out.
+    pub fn listen_address(&self, role: Role) -> IpAddr {
+        match (&self.containers, role) {
+            (Some(_), _) => Ipv4Addr::UNSPECIFIED.into(),
+            (None, Role::Console) => self.bind,
+            (None, _) => Ipv4Addr::LOCALHOST.into(),
+        }
     }
 }

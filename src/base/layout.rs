@@ -257,6 +257,11 @@ impl CustomerLayout {
         self.dir.join("deployment")
     }
 
+    /// The compose file, where the roles are containers.
+    pub fn compose(&self) -> PathBuf {
+        self.deployment().join("docker-compose.yml")
+    }
+
     /// The configuration every role reads.
     pub fn config(&self) -> PathBuf {
         self.deployment().join("config.yaml")

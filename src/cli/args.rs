@@ -52,6 +52,7 @@ pub enum Verb {
   0711 install --demo                      the demo, below ./demo, without questions
   0711 install --answers answers.yaml --yes
   0711 install --customer \"Müller GmbH\" --folder /srv/daten --license ENTERPRISE-EATON-2025 --yes
+  0711 install --bundle /media/usb/0711-0.1.0    with containers, from a release bundle
 
 The same command again goes on where an interrupted one stopped.")]
     Install(InstallArgs),
@@ -99,6 +100,11 @@ The exit code is 4 when one failed, else 0. Without --online nothing outside thi
   0711 uninstall --root ./demo             removes the services, keeps tables, adapters and license
   0711 uninstall --root ./demo --purge     removes what was learned too, after a question")]
     Uninstall(UninstallArgs),
+    /// List everything the installation has on this machine, and when it goes
+    #[command(after_help = "Examples:
+  0711 footprint --root ./demo
+  0711 footprint --json | jq '.files[].path'")]
+    Footprint,
     /// Read folders into the lake
     #[command(after_help = "Examples:
   0711 ingest /srv/daten --root ./brain    reads what is new or changed, drops what was deleted
@@ -151,6 +157,9 @@ The exit code is 4 when one failed, else 0. Without --online nothing outside thi
     /// Run one service in the foreground (the agent does this)
     #[command(hide = true)]
     Serve(ServeArgs),
+    /// Ask one service whether it is ready (the health check of a container)
+    #[command(hide = true)]
+    Probe(ServeArgs),
     /// The resident agent
     #[command(hide = true)]
     Agent(AgentArgs),
@@ -189,6 +198,24 @@ pub struct AnswerArgs {
     /// First port of this customer's block of 100
     #[arg(long, value_name = "PORT")]
     pub port_base: Option<u16>,
+    /// Run the services as processes or as containers (default: containers when a bundle is named)
+    #[arg(long, value_enum)]
+    pub runtime: Option<RuntimeArg>,
+    /// A release bundle: images and models come from it
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// A trusted root.json for the bundle, instead of those in trust.d; may be given several times
+    #[arg(long = "trust-root", value_name = "FILE", requires = "bundle")]
+    pub trust_roots: Vec<PathBuf>,
+}
+
+/// What the services run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RuntimeArg {
+    /// Processes of this machine
+    Native,
+    /// Containers of a Docker engine
+    Docker,
 }
 
 #[derive(Debug, Args)]

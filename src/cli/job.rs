@@ -19,16 +19,15 @@ const POLL: Duration = Duration::from_millis(300);
 
 /// Starts a job at a role, follows it, and returns its result. Ctrl-C cancels the job.
 pub async fn run(
-    port: u16,
+    endpoint: &Endpoint,
     token: &Secret,
     params: Value,
     progress: &mut Progress,
     interrupt: CancellationToken,
 ) -> Outcome<Value> {
-    let endpoint = Endpoint::loopback(port);
     let body = Some(json!({"params": params}));
     let ask = Ask { token: Some(token), body, ..Ask::new("POST", "/v1/jobs") };
-    let mut status: JobStatus = call_json(&endpoint, ask).await?;
+    let mut status: JobStatus = call_json(endpoint, ask).await?;
     let path = format!("/v1/jobs/{}", status.id);
     let mut asked_to_stop = false;
     loop {
@@ -49,10 +48,10 @@ pub async fn run(
             () = interrupt.cancelled(), if !asked_to_stop => {
                 asked_to_stop = true;
                 let ask = Ask { token: Some(token), ..Ask::new("DELETE", &path) };
-                status = call_json(&endpoint, ask).await?;
+                status = call_json(endpoint, ask).await?;
                 continue;
             }
         }
-        status = call_json(&endpoint, Ask { token: Some(token), ..Ask::new("GET", &path) }).await?;
+        status = call_json(endpoint, Ask { token: Some(token), ..Ask::new("GET", &path) }).await?;
     }
 }

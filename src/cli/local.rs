@@ -2,11 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use base::{CustomerLayout, Exit, Role, config::ServiceConfig};
+use base::{CustomerLayout, Exit, Layout, Role, config::ServiceConfig};
 use engine::{
     Chat, ChatModel, ChatOptions, EmbedTokenizer, Embedder, Embedding,
     client::{ChatClient, EmbedClient},
 };
+
+use stack::http::Endpoint;
 
 use crate::{
     context::{Context, read_config, read_token},
@@ -22,6 +24,7 @@ const CONTEXT_TOKENS: u32 = 2048;
 pub struct Parts {
     pub customer: CustomerLayout,
     pub config: Option<ServiceConfig>,
+    layout: Layout,
     models: Models,
 }
 
@@ -40,7 +43,7 @@ impl Parts {
             Some(config) => Models { chat: config.chat_model.clone(), embed: config.embed_model.clone() },
             None => crate::verb::models::default_models(context)?,
         };
-        Ok(Self { customer, config, models })
+        Ok(Self { customer, config, layout: context.layout.clone(), models })
     }
 
     /// As [`Self::find`], for a verb that only looks: where nothing was ever read or installed, it says so and makes nothing.
@@ -64,6 +67,11 @@ impl Parts {
         &self.models
     }
 
+    /// Returns where a service is reached from here.
+    pub async fn endpoint(&self, role: Role) -> Outcome<Endpoint> {
+        Ok(stack::endpoint(&self.layout, &self.customer, role).await?)
+    }
+
     /// Returns whether a service runs and is ready.
     pub async fn is_ready(&self, role: Role) -> bool {
         matches!(self.remote(role).await, Ok(Some(_)))
@@ -71,8 +79,11 @@ impl Parts {
 
     /// Returns the service's address and token, if it runs and is ready.
     async fn remote(&self, role: Role) -> Outcome<Option<(String, base::Secret)>> {
-        let Some(config) = &self.config else { return Ok(None) };
-        let url = config.url(role);
+        if self.config.is_none() {
+            return Ok(None);
+        }
+        let Ok(endpoint) = self.endpoint(role).await else { return Ok(None) };
+        let url = format!("http://{endpoint}");
         let client = reqwest::Client::builder().timeout(HEALTH_TIMEOUT).no_proxy().build();
         let Ok(client) = client else { return Ok(None) };
         // The token is shown to nobody but the process the agent started: any user may listen on a port that is free.

@@ -70,6 +70,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
     let context = Context::new(&cli.global, printer);
     match cli.verb {
         Verb::Serve(args) => return verb::serve::run(&context, &args),
+        Verb::Probe(args) => return verb::probe::run(&context, &args),
         Verb::Agent(args) => match args.verb {
             AgentVerb::Run => return verb::agent::run(&context),
         },
@@ -88,13 +89,14 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
         match cli.verb {
             Verb::Install(args) => verb::install::run(&context, &args, interrupt).await,
             Verb::Plan(args) => verb::plan::run(&context, &args).await,
-            Verb::Preflight(args) => verb::preflight::run(&context, &args),
+            Verb::Preflight(args) => verb::preflight::run(&context, &args).await,
             Verb::Status => verb::status::run(&context).await,
             Verb::Logs(args) => verb::logs::run(&context, &args, interrupt).await,
             Verb::Start(args) => verb::control::start(&context, &args).await,
             Verb::Stop(args) => verb::control::stop(&context, &args).await,
             Verb::Restart(args) => verb::control::restart(&context, &args).await,
             Verb::Uninstall(args) => verb::uninstall::run(&context, &args).await,
+            Verb::Footprint => verb::footprint::run(&context).await,
             Verb::Ingest(args) => verb::ingest::run(&context, &args, interrupt).await,
             Verb::Extract(args) => verb::extract::run(&context, &args).await,
             Verb::Search(args) => verb::search::run(&context, &args).await,
@@ -103,9 +105,9 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Versions(args) => verb::versions::run(&context, &args).await,
             Verb::License(args) => verb::license::run(&context, &args),
             Verb::Models(args) => verb::models::run(&context, &args).await,
-            Verb::Bundle(args) => verb::bundle::run(&context, &args).await,
+            Verb::Bundle(args) => verb::bundle::run(&context, &args, interrupt).await,
             Verb::Release(args) => verb::release::run(&context, &args).await,
-            Verb::Serve(_) | Verb::Agent(_) | Verb::Worker(_) | Verb::Completions(_) | Verb::Help(_) => Ok(()),
+            Verb::Serve(_) | Verb::Probe(_) | Verb::Agent(_) | Verb::Worker(_) | Verb::Completions(_) | Verb::Help(_) => Ok(()),
         }
     });
     // Blocking work that outlives its verb (a parser, a model) must not hold the prompt back.

@@ -15,6 +15,8 @@ pub struct Facts {
     pub os: Os,
     /// Kernel release, as `uname -r` prints it.
     pub kernel: String,
+    /// Numeric user and group this program runs as.
+    pub user: (u32, u32),
     /// Whether systemd is the init system and running.
     pub systemd: bool,
     /// The processor.
@@ -76,6 +78,7 @@ pub fn facts(paths: &[PathBuf], folders: &[PathBuf], budget: Duration) -> Facts 
         hostname: uname.nodename().to_string_lossy().into_owned(),
         os: os(&std::fs::read_to_string("/etc/os-release").unwrap_or_default()),
         kernel: uname.release().to_string_lossy().into_owned(),
+        user: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         systemd: systemd_is_running(),
         cpu: crate::cpu::cpu(),
         memory_total_bytes,

@@ -85,6 +85,18 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+    /// The engine lacks an image, and no bundle with it was named.
+    #[error("the engine does not have the image `{name}`, and no bundle with it was named")]
+    ImageMissing {
+        /// Which.
+        name: String,
+    },
+    /// The bundle was changed after it was proven.
+    #[error("cannot take an image from the bundle")]
+    Release(#[source] bundle::release::ReleaseError),
+    /// The engine, compose, or a container refused.
+    #[error(transparent)]
+    Stack(stack::Error),
     /// A program of the system failed.
     #[error("`{command}` failed: {output}")]
     Command {
@@ -177,6 +189,9 @@ impl Explain for Error {
             Self::NotOurs { .. } => "move that file away, or choose another `--root`",
             Self::SlotTaken { .. } => "run the same command again: it takes another block",
             Self::Model { .. } => "run `0711 models fetch`, then the same command again",
+            Self::ImageMissing { .. } => "name the release bundle with `--bundle PATH`",
+            Self::Release(source) => return source.remedy(),
+            Self::Stack(source) => return source.remedy(),
             Self::Agent { .. } => "see `0711 logs`, then run the same command again",
             Self::RoleNotReady { role, .. } | Self::Role { role, .. } | Self::JobFailed { role, .. } => {
                 return Some(Remedy(format!("see `0711 logs {role}`, then run the same command again")));
@@ -197,6 +212,8 @@ impl Explain for Error {
             Self::Agent { .. } | Self::RoleNotReady { .. } | Self::Role { .. } => Exit::Unavailable,
             Self::Step { source, .. } => source.exit(),
             Self::License(source) => source.exit(),
+            Self::Release(source) => source.exit(),
+            Self::Stack(source) => source.exit(),
             _ => Exit::Failed,
         }
     }

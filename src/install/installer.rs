@@ -6,6 +6,7 @@ use std::time::Duration;
 use base::config::ModelRef;
 use base::file::{self, Lock, LockError};
 use base::{Clock, CustomerLayout, Layout};
+use bundle::release::VerifiedRelease;
 use plan::{Plan, Receipt};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,8 @@ pub struct Installer<'a> {
     pub binary: &'a Path,
     /// Where models come from.
     pub models: &'a dyn ModelSource,
+    /// Where images come from, when the services are containers.
+    pub release: Option<&'a VerifiedRelease>,
     /// Wait for another install of the same customer, instead of saying who it is.
     pub waits: bool,
     /// Tells the time for the journal.
@@ -77,6 +80,7 @@ impl Installer<'_> {
             license: self.license,
             binary: self.binary,
             models: self.models,
+            release: self.release,
         };
         execute(self.plan, &mut journal, &mut world, events, cancel).await?;
         let receipt = receipt::write(self.plan, &customer, &mut journal)?;

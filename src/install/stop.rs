@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use base::{Clock, CustomerLayout, Layout, Role, Slug, file};
-use stack::{Native, RoleRecord};
+use stack::{RoleRecord, Runtime};
 
 use crate::control::{Client, Command};
 use crate::step::{end_agent, start_agent, systemctl};
@@ -61,8 +61,8 @@ pub(crate) async fn stop_roles(layout: &Layout, customer: &CustomerLayout) -> Re
     if let Err(error) = Client::new(layout).stop(&Command { customer: Some(slug.clone()), role: None }).await {
         tracing::debug!(%error, "no agent to ask; stopping the roles without it");
     }
-    if let Ok(native) = Native::open(layout, &slug, Clock::system()) {
-        native.stop_all(ROLE_PATIENCE).await.map_err(Error::Stop)?;
+    if let Ok(runtime) = Runtime::open(layout, &slug, Clock::system()) {
+        runtime.stop_all(ROLE_PATIENCE).await.map_err(Error::Stop)?;
     }
     // Without a configuration the records still say what runs.
     for role in Role::ALL.into_iter().rev() {

@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 
 use base::file::{Lock, LockError};
 use base::{CustomerLayout, Layout, Role, Slug};
+use plan::{Step, StepId};
 use serde::Serialize;
+use stack::docker::Engine;
 
 use crate::step::{end_agent, release_slot, systemctl};
 use crate::stop::stop_roles;
@@ -17,6 +19,9 @@ pub struct Uninstalled {
     pub removed: Vec<PathBuf>,
     /// What is still there: kept data, and files 0711 did not make.
     pub left: Vec<PathBuf>,
+    /// Containers, networks and images that were removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed_from_engine: Vec<String>,
 }
 
 /// Stops a customer's services and removes what was made for them.
@@ -37,6 +42,7 @@ pub async fn uninstall(layout: &Layout, slug: &Slug, purge: bool) -> Result<Unin
         error => Error::Lock(error),
     })?;
     stop_roles(layout, &customer).await?;
+    remove_containers(&customer, &mut done).await?;
     for path in generated(&customer) {
         remove(&path, &mut done)?;
     }
@@ -56,8 +62,38 @@ pub async fn uninstall(layout: &Layout, slug: &Slug, purge: bool) -> Result<Unin
     Ok(done)
 }
 
+/// Removes the customer's containers and networks, and images nobody else uses. What the plan on disk does not name, or has not
+/// our label, is somebody else's.
+async fn remove_containers(customer: &CustomerLayout, done: &mut Uninstalled) -> Result<(), Error> {
+    let Some(plan) = crate::read_plan(customer)? else { return Ok(()) };
+    let Some(Step::Containers { project, .. }) = plan.step(StepId::Containers) else { return Ok(()) };
+    let engine = Engine::connect().await.map_err(Error::Stack)?;
+    let made = engine.made(project, plan.slug().as_str()).await.map_err(Error::Stack)?;
+    engine.remove(&made).await.map_err(Error::Stack)?;
+    done.removed_from_engine = made.containers.into_iter().chain(made.networks).collect();
+    for image in plan.images() {
+        if engine.remove_image(&image.id.to_string()).await.map_err(Error::Stack)? {
+            done.removed_from_engine.push(format!("{}:{}", image.name, image.tag));
+        }
+    }
+    Ok(())
+}
+
+/// What all customers of the installation use; the link to the binary and the systemd unit are removed with care, and apart.
+pub(crate) fn shared(layout: &Layout) -> Vec<PathBuf> {
+    vec![
+        layout.bin_dir().join("versions"),
+        layout.models(),
+        layout.agent_log_dir(),
+        layout.agent_socket(),
+        layout.agent_record(),
+        layout.agent_lock(),
+        layout.slots_lock(),
+    ]
+}
+
 /// What can be made again from license, answers and data.
-fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
+pub(crate) fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
     vec![
         customer.run_dir(),
         customer.receipt(),
@@ -73,7 +109,7 @@ fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
 }
 
 /// What was learned, and what it takes to begin again.
-fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
+pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
     vec![
         customer.lakehouse(),
         customer.loras(),
@@ -97,20 +133,11 @@ async fn remove_shared(layout: &Layout, done: &mut Uninstalled) -> Result<(), Er
         systemctl(&["daemon-reload"]).await?;
     }
     end_agent(layout).await?;
-    let versions = layout.bin_dir().join("versions");
     let is_link = std::fs::symlink_metadata(layout.binary()).is_ok_and(|metadata| metadata.file_type().is_symlink());
     if is_link {
         remove(&layout.binary(), done)?;
     }
-    for path in [
-        versions,
-        layout.models(),
-        layout.agent_log_dir(),
-        layout.agent_socket(),
-        layout.agent_record(),
-        layout.agent_lock(),
-        layout.slots_lock(),
-    ] {
+    for path in shared(layout) {
         remove(&path, done)?;
     }
     if installed(layout)?.is_empty() {

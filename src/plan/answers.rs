@@ -35,6 +35,26 @@ pub struct Answers {
     /// Model profile of the catalogue.
     #[serde(default = "default_profile")]
     pub profile: String,
+    /// Whether the services are processes or containers.
+    #[serde(default, skip_serializing_if = "Runtime::is_native")]
+    pub runtime: Runtime,
+}
+
+/// What the services run as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// Processes of this machine.
+    #[default]
+    Native,
+    /// Containers of a Docker engine, from the images of a release bundle.
+    Docker,
+}
+
+impl Runtime {
+    fn is_native(&self) -> bool {
+        *self == Self::Native
+    }
 }
 
 /// The customer part of [`Answers`].
@@ -116,6 +136,7 @@ impl Answers {
             port_base: None,
             language: Language::default(),
             profile: default_profile(),
+            runtime: Runtime::default(),
         }
     }
 

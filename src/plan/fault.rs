@@ -58,6 +58,8 @@ pub enum Fault {
     PortBaseTaken { port_base: u16, owner: Slug },
     #[error("no block of 100 ports is free")]
     NoFreePorts,
+    #[error("the services are to be containers, and there is no image `{name}` for them")]
+    ImageMissing { name: &'static str },
     #[error("the license is for `{licensed}`, not for `{slug}`")]
     LicenseForOther { licensed: Slug, slug: Slug },
     #[error("the license is valid from {from} on")]
@@ -98,6 +100,7 @@ impl Explain for Fault {
             Self::PortBaseFixed { .. } => "leave out `--port-base`",
             Self::NoFreePorts => "choose a block yourself with `--port-base N`",
             Self::ModelMissing { .. } => "choose another profile; `0711 models list` shows them",
+            Self::ImageMissing { .. } => "name the release bundle with `--bundle PATH`, or use `--runtime native`",
             Self::FolderMissing { .. } | Self::NotAFolder { .. } => "correct the path, or mount what it stands for",
             Self::FolderDenied { .. } => "give this user the right to read it, or run as a user who may",
             Self::FolderHoldsInstallation { .. } => "choose another `--root`, or a folder beside it",
@@ -126,7 +129,8 @@ impl Explain for Fault {
             | Self::HostInvalid { .. }
             | Self::TrainingTooLong { .. }
             | Self::PortBaseOutOfRange { .. }
-            | Self::ModelMissing { .. } => Exit::Usage,
+            | Self::ModelMissing { .. }
+            | Self::ImageMissing { .. } => Exit::Usage,
             _ => Exit::Preflight,
         }
     }

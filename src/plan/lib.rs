@@ -27,7 +27,7 @@ mod render;
 mod slots;
 mod step;
 
-pub use answers::{Answers, ConsoleReach, CustomerAnswers, Language};
+pub use answers::{Answers, ConsoleReach, CustomerAnswers, Language, Runtime};
 pub use error::Error;
 pub use fault::{Fault, Faults};
 pub use forecast::{Forecast, Note};
@@ -37,4 +37,4 @@ pub use plan::{Plan, Port, Service};
 pub use receipt::{AdapterOutcome, Receipt};
 pub use render::{bytes_for_people, count_for_people};
 pub use slots::{Slot, SlotTable};
-pub use step::{Step, StepId, Supervision};
+pub use step::{Image, Step, StepId, Supervision};

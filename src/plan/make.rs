@@ -1,14 +1,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use base::config::{self, ModelRef, ServiceConfig};
+use base::config::{self, Containers, ModelRef, ServiceConfig};
 use base::{Digest, Layout, Role, Slug};
 use host::{Facts, FolderState};
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::{self, Forecast, Note};
 use crate::grant::Grant;
-use crate::{Answers, Fault, Faults, Plan, Port, Receipt, Service, Slot, SlotTable, Step, Supervision};
+use crate::{
+    Answers, Fault, Faults, Image, Plan, Port, Receipt, Runtime, Service, Slot, SlotTable, Step, Supervision,
+};
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub struct Inputs<'a> {
     pub models: &'a [Model],
     /// The binary that is to run.
     pub binary: &'a Binary,
+    /// The images of the release; none without a bundle.
+    pub images: &'a [Image],
     /// This machine, with the room at `layout.var()` and `layout.bin_dir()` and a survey of each folder.
     pub host: &'a Facts,
     /// Digests of models and binary that are already in place.
@@ -148,6 +152,29 @@ struct Parts {
     slot: Slot,
     chat: ModelRef,
     embed: ModelRef,
+    containers: Option<Containers>,
+}
+
+/// The image every role is a container of.
+const PLATFORM: &str = "0711/platform";
+
+/// Says how the roles run as containers, if they do.
+fn containers(inputs: &Inputs<'_>, slug: &Slug) -> Result<Option<Containers>, Fault> {
+    if inputs.answers.runtime == Runtime::Native {
+        return Ok(None);
+    }
+    let image = inputs.images.iter().find(|image| image.name == PLATFORM);
+    let image = image.ok_or(Fault::ImageMissing { name: PLATFORM })?.id;
+    // Two roots of one machine may have a customer of the same name; the engine is one.
+    let project = match inputs.layout.root() {
+        None => format!("0711-{slug}"),
+        Some(root) => format!("0711-{slug}-{}", Digest::of(root.as_os_str().as_encoded_bytes()).short()),
+    };
+    let (user, group) = match inputs.host.user {
+        (0, _) => (Containers::USER, Containers::USER),
+        own => own,
+    };
+    Ok(Some(Containers { project, image, user, group }))
 }
 
 fn parts(inputs: &Inputs<'_>) -> Result<Parts, Vec<Fault>> {
@@ -163,12 +190,13 @@ fn parts(inputs: &Inputs<'_>) -> Result<Parts, Vec<Fault>> {
         offsets.into_iter().any(|offset| taken_by(inputs, base + offset).is_some())
     };
     let slot = slug.clone().and_then(|slug| inputs.slots.allocate(&slug, inputs.answers.port_base, is_busy));
-    match (slug, slot, model(ModelRole::Chat, "chat"), model(ModelRole::Embed, "embedding")) {
-        (Ok(slug), Ok(slot), Ok(chat), Ok(embed)) => Ok(Parts { slug, slot, chat, embed }),
+    let containers = slug.clone().and_then(|slug| containers(inputs, &slug));
+    match (slug, slot, model(ModelRole::Chat, "chat"), model(ModelRole::Embed, "embedding"), containers) {
+        (Ok(slug), Ok(slot), Ok(chat), Ok(embed), Ok(containers)) => Ok(Parts { slug, slot, chat, embed, containers }),
         // A name without a short form is already among the faults of the answers.
-        (slug, slot, chat, embed) => {
-            let slot = if slug.is_ok() { slot.err() } else { None };
-            Err(slot.into_iter().chain(chat.err()).chain(embed.err()).collect())
+        (slug, slot, chat, embed, containers) => {
+            let (slot, containers) = if slug.is_ok() { (slot.err(), containers.err()) } else { (None, None) };
+            Err(slot.into_iter().chain(chat.err()).chain(embed.err()).chain(containers).collect())
         }
     }
 }
@@ -192,6 +220,7 @@ fn build(inputs: &Inputs<'_>, parts: &Parts, trains: bool) -> Plan {
         training_minutes: answers.training_minutes,
         threads: inputs.host.cpu.cores,
         console_hosts: answers.console.hosts.clone(),
+        containers: parts.containers.clone(),
     };
     let services = Role::ALL.iter().map(|role| Service {
         role: *role,
@@ -247,6 +276,11 @@ fn steps(inputs: &Inputs<'_>, parts: &Parts, config: ServiceConfig, trains: bool
         Step::Secrets { to: customer.secrets() },
         model(ModelRole::Embed, &parts.embed),
         model(ModelRole::Chat, &parts.chat),
+    ];
+    if parts.containers.is_some() {
+        steps.push(Step::Images { images: inputs.images.to_vec() });
+    }
+    steps.extend([
         Step::Binary {
             version: inputs.binary.version.clone(),
             digest: inputs.binary.digest,
@@ -255,10 +289,15 @@ fn steps(inputs: &Inputs<'_>, parts: &Parts, config: ServiceConfig, trains: bool
             link: layout.binary(),
         },
         Step::Config { config: Box::new(config), to: customer.config() },
+    ]);
+    if let Some(containers) = &parts.containers {
+        steps.push(Step::Containers { project: containers.project.clone(), to: customer.compose() });
+    }
+    steps.extend([
         Step::Agent { supervision },
         Step::Roles { roles: Role::ALL.to_vec() },
         Step::Ingest { folders: inputs.answers.folders.clone() },
-    ];
+    ]);
     if trains {
         steps.push(Step::Train { minutes: inputs.answers.training_minutes });
     }

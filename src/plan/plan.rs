@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use base::{Digest, Role, Slug};
 use serde::{Deserialize, Serialize};
 
-use crate::{Answers, Error, Slot, Step, StepId};
+use crate::{Answers, Error, Image, Slot, Step, StepId};
 
 /// What is to be, decided once. Only [`crate::make`] makes one, and only [`Plan::from_json`] reads one back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +93,14 @@ impl Plan {
     /// Returns the steps in the order they are done.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// Returns the images the services run from; none when they are processes.
+    pub fn images(&self) -> &[Image] {
+        match self.step(StepId::Images) {
+            Some(Step::Images { images }) => images,
+            _ => &[],
+        }
     }
 
     /// Returns the step of that name, if the plan has one.

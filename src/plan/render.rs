@@ -78,7 +78,12 @@ impl Step {
             Self::Binary { version, size_bytes, to, .. } => {
                 format!("put version {version} ({}) at `{}`", bytes_for_people(*size_bytes), to.display())
             }
+            Self::Images { images } => {
+                let bytes = images.iter().map(|image| image.size_bytes).sum();
+                format!("bring {} image{} ({}) into the engine", images.len(), plural(images.len()), bytes_for_people(bytes))
+            }
             Self::Config { to, .. } => format!("write `{}`", to.display()),
+            Self::Containers { to, .. } => format!("make the containers of `{}`", to.display()),
             Self::Agent { supervision: Supervision::Systemd } => "start the agent as a systemd unit".to_owned(),
             Self::Agent { supervision: Supervision::Detached } => "start the agent as a process of its own".to_owned(),
             Self::Roles { roles } => format!("wait until {} services are ready", roles.len()),
@@ -88,6 +93,10 @@ impl Step {
             Self::Check => "search once and generate one token".to_owned(),
         }
     }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 fn render_forecast(forecast: &Forecast) -> String {

@@ -18,8 +18,10 @@ pub enum StepId {
     Secrets,
     EmbedModel,
     ChatModel,
+    Images,
     Binary,
     Config,
+    Containers,
     Agent,
     Roles,
     Ingest,
@@ -37,8 +39,10 @@ impl StepId {
             Self::Secrets => "secrets",
             Self::EmbedModel => "embed-model",
             Self::ChatModel => "chat-model",
+            Self::Images => "images",
             Self::Binary => "binary",
             Self::Config => "config",
+            Self::Containers => "containers",
             Self::Agent => "agent",
             Self::Roles => "roles",
             Self::Ingest => "ingest",
@@ -93,6 +97,11 @@ pub enum Step {
         /// Its exact size.
         size_bytes: u64,
     },
+    /// Brings the images of the release into the engine.
+    Images {
+        /// In the order they are loaded.
+        images: Vec<Image>,
+    },
     /// Puts this version of the binary beside the others and switches to it.
     Binary {
         /// Its version.
@@ -111,6 +120,13 @@ pub enum Step {
         /// The configuration.
         config: Box<ServiceConfig>,
         /// Where.
+        to: PathBuf,
+    },
+    /// Writes the compose file and makes the containers it describes, without starting them.
+    Containers {
+        /// Name of the compose project.
+        project: String,
+        /// The compose file.
         to: PathBuf,
     },
     /// Starts the resident agent.
@@ -137,6 +153,22 @@ pub enum Step {
     Check,
 }
 
+/// An image, as the release names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// For instance `0711/platform`.
+    pub name: String,
+    /// Its version.
+    pub tag: String,
+    /// What the engine calls it; containers are made from exactly this.
+    pub id: Digest,
+    /// Of its layers in the bundle, compressed.
+    pub size_bytes: u64,
+    /// Of its layers on the engine.
+    pub unpacked_bytes: u64,
+}
+
 /// How the agent is kept running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,8 +189,10 @@ impl Step {
             Self::Secrets { .. } => StepId::Secrets,
             Self::Model { role: ModelRole::Embed, .. } => StepId::EmbedModel,
             Self::Model { role: ModelRole::Chat, .. } => StepId::ChatModel,
+            Self::Images { .. } => StepId::Images,
             Self::Binary { .. } => StepId::Binary,
             Self::Config { .. } => StepId::Config,
+            Self::Containers { .. } => StepId::Containers,
             Self::Agent { .. } => StepId::Agent,
             Self::Roles { .. } => StepId::Roles,
             Self::Ingest { .. } => StepId::Ingest,

@@ -54,6 +54,63 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The engine does not answer, or refuses.
+    #[error("cannot {act}")]
+    Engine {
+        /// What was asked.
+        act: &'static str,
+        /// Says why.
+        #[source]
+        source: Box<bollard::errors::Error>,
+    },
+    /// The engine could not make an image of what it got.
+    #[error("the engine could not load `{image}`: {reason}")]
+    Load {
+        /// Which.
+        image: String,
+        /// In its words.
+        reason: String,
+    },
+    /// It said that it did, and does not have it.
+    #[error("the engine does not have `{image}`, although it took it")]
+    NotLoaded {
+        /// Which.
+        image: String,
+    },
+    /// A layer could not be read, or is not what was proven.
+    #[error("cannot read a layer of `{image}`")]
+    Blob {
+        /// Of which image.
+        image: String,
+        /// Says why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The containers were removed by somebody else.
+    #[error("there is no container `{name}` for role `{role}`")]
+    ContainerAbsent {
+        /// Which.
+        role: Role,
+        /// Its name.
+        name: String,
+    },
+    /// Compose refused.
+    #[error("`docker compose` could not apply `{}`: {output}", file.display())]
+    Compose {
+        /// Which file.
+        file: PathBuf,
+        /// The end of what it said.
+        output: String,
+    },
+    /// The compose file could not be read or written.
+    #[error("cannot write `{}`", path.display())]
+    ComposeFile {
+        /// Which.
+        path: PathBuf,
+        /// Says why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The process could not be signalled or waited for.
     #[error("cannot stop role `{role}` (pid {pid})")]
     Stop {
@@ -67,6 +124,12 @@ pub enum Error {
     },
 }
 
+impl Error {
+    pub(crate) fn engine(act: &'static str) -> impl FnOnce(bollard::errors::Error) -> Self {
+        move |source| Self::Engine { act, source: Box::new(source) }
+    }
+}
+
 impl Explain for Error {
     fn remedy(&self) -> Option<Remedy> {
         match self {
@@ -75,13 +138,28 @@ impl Explain for Error {
             }
             Self::PortHeld { holder, .. } => Some(Remedy::new(format!("stop {holder}, then run `0711 start`"))),
             Self::Start { role, .. } => Some(Remedy::new(format!("see `0711 logs {role}`"))),
-            Self::Record { .. } | Self::Stop { .. } => None,
+            Self::Engine { .. } => {
+                Some(Remedy::new("see whether Docker runs (`docker info`); `0711 preflight --docker` says what it lacks"))
+            }
+            Self::ContainerAbsent { .. } | Self::Blob { .. } => {
+                Some(Remedy::new("run `0711 install` again: it makes what is missing"))
+            }
+            Self::Load { .. } | Self::NotLoaded { .. } => {
+                Some(Remedy::new("see the engine's log (`journalctl -u docker`), then run the same command again"))
+            }
+            Self::Compose { .. } => Some(Remedy::new(
+                "see whether `docker compose version` says 2 or newer, and what stands in docker-compose.override.yml",
+            )),
+            Self::Record { .. } | Self::Stop { .. } | Self::ComposeFile { .. } => None,
         }
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::PortHeld { .. } | Self::Start { .. } => Exit::Unavailable,
+            Self::PortHeld { .. } | Self::Start { .. } | Self::Engine { .. } | Self::ContainerAbsent { .. } => {
+                Exit::Unavailable
+            }
+            Self::Blob { .. } => Exit::Damaged,
             _ => Exit::Failed,
         }
     }

@@ -1,6 +1,6 @@
-//! Runs the roles of a customer as processes of this binary: the native runtime.
+//! Runs the roles of a customer, as processes of this binary ([`Native`]) or as containers ([`docker`]).
 //!
-//! A role is started in a session of its own, with an empty environment, and outlives whoever started it. What was
+//! Without containers, a role is started in a session of its own, with an empty environment, and outlives whoever started it. What was
 //! started is recorded (pid, start time, command line, port, binary, configuration); whoever comes next adopts a process
 //! only if all of that still fits, so that a reused pid is never signalled.
 //!
@@ -13,6 +13,7 @@
 //! - logs are capped, also when nobody but the role is there to cap them ([`RotatingWriter`]).
 
 mod config;
+pub mod docker;
 mod error;
 pub mod http;
 mod identity;
@@ -20,6 +21,7 @@ mod logfile;
 mod native;
 mod process;
 mod record;
+mod runtime;
 mod state;
 mod unix;
 
@@ -27,8 +29,9 @@ pub use config::service_config;
 pub use error::Error;
 pub use identity::Identity;
 pub use logfile::RotatingWriter;
-pub use native::{Native, Observation, own_ports};
+pub use native::{Native, own_ports};
 pub use process::{Ended, resident_bytes, spawn, stop};
 pub use record::RoleRecord;
-pub use state::{Readiness, RoleState};
+pub use runtime::{Runtime, endpoint, probe};
+pub use state::{Observation, Readiness, RoleState};
 pub use unix::{bind_private, connect};

@@ -7,9 +7,8 @@ use std::time::Duration;
 use base::config::ServiceConfig;
 use base::{API_OFFSET, Clock, CustomerLayout, Digest, Layout, Role, Slug};
 
-use crate::http::{Ask, Endpoint};
 use crate::identity::command_line;
-use crate::{Ended, Error, Identity, Readiness, RoleRecord, process, service_config};
+use crate::{Ended, Error, Identity, Observation, RoleRecord, process};
 
 /// The roles of one customer, as processes.
 #[derive(Debug)]
@@ -24,32 +23,16 @@ pub struct Native {
     children: Mutex<BTreeMap<Role, Child>>,
 }
 
-/// What was found where a role should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observation {
-    /// It runs, whoever started it.
-    Running(RoleRecord),
-    /// It ran, and ended since it was last looked at.
-    Ended {
-        /// In words: `exit code 1`, `signal 9`, or that nobody saw it.
-        how: String,
-    },
-    /// There is none.
-    Absent,
-}
-
 impl Native {
-    /// Reads the configuration of `slug` and the version of the binary now linked.
-    ///
-    /// # Errors
-    /// [`Error::Config`], [`Error::ConfigFormat`].
-    pub fn open(layout: &Layout, slug: &Slug, clock: Clock) -> Result<Self, Error> {
-        let customer = layout.customer(slug);
-        let config = service_config(&customer)?;
-        let path = customer.config();
-        let config_digest = Digest::of_file(&path).map_err(|source| Error::Config { path, source: source.into() })?;
+    pub(crate) fn new(
+        layout: &Layout,
+        customer: CustomerLayout,
+        config: ServiceConfig,
+        config_digest: Digest,
+        clock: Clock,
+    ) -> Self {
         let binary = layout.binary();
-        Ok(Self {
+        Self {
             root: layout.root().map(Path::to_owned),
             binary: binary.canonicalize().unwrap_or(binary),
             layout: customer,
@@ -57,45 +40,38 @@ impl Native {
             config_digest,
             clock,
             children: Mutex::default(),
-        })
+        }
     }
 
     /// Takes over the children of an older value for the same customer, whose configuration has changed.
-    pub fn inherit(&self, older: &Self) {
+    pub(crate) fn inherit(&self, older: &Self) {
         self.children().append(&mut older.children());
     }
 
     /// Returns the configuration the roles are started with.
-    pub fn config(&self) -> &ServiceConfig {
+    pub(crate) fn config(&self) -> &ServiceConfig {
         &self.config
     }
 
     /// Returns whether a running role has the binary and the configuration that are in place now.
-    pub fn is_current(&self, record: &RoleRecord) -> bool {
+    pub(crate) fn is_current(&self, record: &RoleRecord) -> bool {
         record.binary == self.binary && record.config == self.config_digest
     }
 
     /// Looks where a role should be. Says `Ended` once for each end.
-    pub fn observe(&self, role: Role) -> Observation {
+    pub(crate) fn observe(&self, role: Role) -> Observation {
         if let Some(how) = self.reap(role) {
             self.forget(role);
             return Observation::Ended { how };
         }
-        match RoleRecord::read(&self.layout.role_record(role)) {
-            Some(record) if record.is_alive() => Observation::Running(record),
-            Some(_) => {
-                self.forget(role);
-                Observation::Ended { how: "ended while nobody watched".to_owned() }
-            }
-            None => Observation::Absent,
-        }
+        RoleRecord::observe(&self.layout.role_record(role))
     }
 
     /// Starts a role, or adopts the process that already does its work.
     ///
     /// # Errors
     /// [`Error::PortHeld`] when another program has its port, [`Error::Start`], [`Error::Record`].
-    pub fn start(&self, role: Role) -> Result<RoleRecord, Error> {
+    pub(crate) fn start(&self, role: Role) -> Result<RoleRecord, Error> {
         if let Observation::Running(record) = self.observe(role) {
             return Ok(record);
         }
@@ -120,9 +96,7 @@ impl Native {
 
     /// Stops a role: SIGTERM, and SIGKILL after `patience`.
     ///
-    /// # Errors
-    /// [`Error::Stop`].
-    pub async fn stop(&self, role: Role, patience: Duration) -> Result<Ended, Error> {
+    pub(crate) async fn stop(&self, role: Role, patience: Duration) -> Result<Ended, Error> {
         let ended = match self.find(role) {
             Some(identity) => {
                 let stopped = process::stop(&identity, patience).await;
@@ -135,30 +109,6 @@ impl Native {
         }
         self.forget(role);
         Ok(ended)
-    }
-
-    /// Stops every role, in reverse start order.
-    ///
-    /// # Errors
-    /// The first [`Error::Stop`], after all were tried.
-    pub async fn stop_all(&self, patience: Duration) -> Result<(), Error> {
-        let mut outcome = Ok(());
-        for role in Role::ALL.iter().rev() {
-            let stopped = self.stop(*role, patience).await;
-            outcome = outcome.and(stopped.map(drop));
-        }
-        outcome
-    }
-
-    /// Asks a role whether it is ready.
-    pub async fn probe(&self, role: Role, deadline: Duration) -> Readiness {
-        let ask = Ask { deadline, ..Ask::new("GET", "/health") };
-        match crate::http::call(&Endpoint::loopback(self.config.port(role)), ask).await {
-            Ok(reply) if reply.status == 200 => Readiness::Ready,
-            Ok(reply) if reply.status == 503 => Readiness::Starting,
-            Ok(reply) => Readiness::Failing(format!("answered {} to the probe", reply.status)),
-            Err(error) => Readiness::Failing(error.to_string()),
-        }
     }
 
     fn arguments(&self, role: Role) -> Vec<String> {
@@ -270,6 +220,7 @@ mod tests {
             training_minutes: 0,
             threads: 1,
             console_hosts: vec![],
+            containers: None,
         };
         for folder in [customer.deployment(), customer.run_dir(), layout.bin_dir()] {
             std::fs::create_dir_all(folder).unwrap();
@@ -287,7 +238,10 @@ mod tests {
     }
 
     fn native(layout: &Layout, slug: &Slug) -> Native {
-        Native::open(layout, slug, Clock::system()).unwrap()
+        match crate::Runtime::open(layout, slug, Clock::system()).unwrap() {
+            crate::Runtime::Native(native) => native,
+            crate::Runtime::Docker(_) => panic!("the configuration names no containers"),
+        }
     }
 
     const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use base::{Digest, Role, Timestamp, file};
 use serde::{Deserialize, Serialize};
 
-use crate::Identity;
+use crate::{Identity, Observation};
 use crate::identity::command_line;
 
 /// What was started: enough to find it again, and to see whether it is still what should run.
@@ -44,6 +44,19 @@ impl RoleRecord {
     pub(crate) fn write(&self, path: &Path) -> std::io::Result<()> {
         let bytes = serde_json::to_vec_pretty(self).map_err(std::io::Error::other)?;
         file::write_atomic(path, &bytes, 0o600)
+    }
+
+    /// Looks where a role should be, by its record. A record of something that ended is removed.
+    pub(crate) fn observe(path: &Path) -> Observation {
+        match Self::read(path) {
+            Some(record) if record.is_alive() => Observation::Running(record),
+            Some(_) => {
+                // One that stays names a dead process, which the next look finds out.
+                let _ = std::fs::remove_file(path);
+                Observation::Ended { how: "ended while nobody watched".to_owned() }
+            }
+            None => Observation::Absent,
+        }
     }
 
     /// Returns whether the recorded process lives and still is what was started.

@@ -1,6 +1,8 @@
 use base::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::RoleRecord;
+
 /// How a role stands, as the agent sees and reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -51,4 +53,18 @@ pub enum Readiness {
     Starting,
     /// No answer in time, or another one.
     Failing(String),
+}
+
+/// What was found where a role should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// It runs, whoever started it.
+    Running(RoleRecord),
+    /// It ran, and ended since it was last looked at.
+    Ended {
+        /// In words: `exit code 1`, `signal 9`, or that nobody saw it.
+        how: String,
+    },
+    /// There is none.
+    Absent,
 }

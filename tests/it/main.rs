@@ -1,7 +1,9 @@
 //! The stories, told through the binary. Each has a `--root` of its own.
 
+mod airgap;
 mod bundle;
 mod corpus;
+mod docker;
 mod kill;
 mod license;
 mod product;

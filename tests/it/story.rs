@@ -14,29 +14,33 @@ const ROLES: [&str; 6] = ["embed", "llm", "lake", "ingest", "trainer", "console"
 
 #[test]
 fn from_install_to_uninstall() {
-    let product = Product::new();
     let base = free_port_base();
-    let installed = install(&product, base);
+    let on_this_machine = |_: &str, offset: u16| format!("http://127.0.0.1:{}", base + offset);
+    tell(&Product::new(), base, &install_args(base), &on_this_machine);
+}
+
+/// The story, whichever way the services run. `url` says where a role is reached, by its name and its place in the block of ports.
+pub fn tell(product: &Product, base: u16, args: &[String], url: &dyn Fn(&str, u16) -> String) {
+    let installed = install(product, args);
     let password = installed["password"].as_str().expect("the password is shown once").to_owned();
     assert!(installed["documents"].as_u64().unwrap() >= 35, "{installed}");
     assert!(installed["chunks"].as_u64().unwrap() > 50, "{installed}");
 
-    a_second_install_changes_nothing(&product, base);
-    every_role_is_ready(&product);
-    what_could_not_be_read_is_listed(&product);
-    search_prints_what_others_rely_on(&product);
-    the_exam_is_passed(&product);
-    the_adapter_is_better_and_served(&product);
-    the_openai_client_works(&product, base);
-    the_console_works_in_a_browser(&product, base, &password);
-    roles_outlive_the_agent_and_are_adopted(&product);
-    a_dead_role_comes_back(&product);
-    uninstall_keeps_data_until_purged(&product);
+    a_second_install_changes_nothing(product, args);
+    every_role_is_ready(product);
+    what_could_not_be_read_is_listed(product);
+    search_prints_what_others_rely_on(product);
+    the_exam_is_passed(product);
+    the_adapter_is_better_and_served(product);
+    the_openai_client_works(product, url);
+    the_console_works_in_a_browser(product, base, &password);
+    roles_outlive_the_agent_and_are_adopted(product);
+    a_dead_role_comes_back(product);
+    uninstall_keeps_data_until_purged(product);
 }
 
-fn install(product: &Product, base: u16) -> Value {
-    let run =
-        product.command(&install_args(base).iter().map(String::as_str).collect::<Vec<_>>()).arg("--json").output();
+fn install(product: &Product, args: &[String]) -> Value {
+    let run = product.command(&args.iter().map(String::as_str).collect::<Vec<_>>()).arg("--json").output();
     let run = Run::of(run.unwrap()).expect(0);
     let last = run.out.lines().last().expect("install prints a summary");
     serde_json::from_str(last).unwrap()
@@ -54,11 +58,11 @@ fn receipt(product: &Product) -> Vec<u8> {
     fs::read(product.customer().join("receipt.json")).unwrap()
 }
 
-fn a_second_install_changes_nothing(product: &Product, base: u16) {
+fn a_second_install_changes_nothing(product: &Product, args: &[String]) {
     let before = receipt(product);
     let pids = pids(product);
     let started = Instant::now();
-    let again = install(product, base);
+    let again = install(product, args);
     assert!(started.elapsed() < Duration::from_secs(60), "a second install took {:?}", started.elapsed());
     assert!(again.get("password").is_none_or(Value::is_null), "the password is shown once only");
     assert_eq!(receipt(product), before);
@@ -184,12 +188,11 @@ fn judged(command: &mut Command) {
     println!("{}", run.out);
 }
 
-fn the_openai_client_works(product: &Product, base: u16) {
+fn the_openai_client_works(product: &Product, url: &dyn Fn(&str, u16) -> String) {
     let secrets = product.customer().join("deployment/secrets");
-    let url = |port: u16| format!("http://127.0.0.1:{port}");
     judged(
         python("tests/openai_client.py")
-            .args(["--llm", &url(base + 60), "--embed", &url(base + 1), "--gateway", &url(base)])
+            .args(["--llm", &url("llm", 60), "--embed", &url("embed", 1), "--gateway", &url("console", 0)])
             .arg("--token-file")
             .arg(secrets.join("token"))
             .arg("--gateway-token-file")

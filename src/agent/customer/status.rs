@@ -2,7 +2,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base::{Layout, Role};
 use install::control::{CustomerStatus, LicenseStatus, RoleStatus};
-use stack::{Native, RoleState};
+use stack::{RoleState, Runtime};
 
 use super::Customer;
 use crate::facts;
@@ -32,11 +32,11 @@ impl Customer {
         self.refresh_license();
         let license = self.license.as_ref().map(|known| known.status.clone());
         let lake_is_ready = self.roles.get(&Role::Lake).is_some_and(|lake| lake.state == RoleState::Ready);
-        let native = self.native.as_ref();
+        let runtime = self.runtime.as_ref();
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         CustomerStatus {
             slug: self.slug.clone(),
-            name: native.map(|native| native.config().customer_name.clone()).unwrap_or_default(),
+            name: runtime.map(|runtime| runtime.config().customer_name.clone()).unwrap_or_default(),
             version: install::read_receipt(&self.layout).ok().flatten().map(|receipt| receipt.version),
             is_wanted: self.is_wanted,
             license: license.unwrap_or(LicenseStatus {
@@ -44,17 +44,17 @@ impl Customer {
                 standing: "unknown".to_owned(),
                 allows_change: false,
             }),
-            roles: native.map(|native| self.roles(native)).unwrap_or_default(),
+            roles: runtime.map(|runtime| self.roles(runtime)).unwrap_or_default(),
             adapter: facts::adapter(&self.layout),
             documents: self.documents.filter(|_| lake_is_ready),
             disk_free_bytes: host::disk(&layout.var()).ok().map(|disk| disk.free_bytes),
-            console_url: native.map(|native| url(native.config().port(Role::Console))).unwrap_or_default(),
-            api_url: native.map(|native| url(native.config().api_port()) + "/v1").unwrap_or_default(),
+            console_url: runtime.map(|runtime| url(runtime.config().port(Role::Console))).unwrap_or_default(),
+            api_url: runtime.map(|runtime| url(runtime.config().api_port()) + "/v1").unwrap_or_default(),
             problem: self.problem.clone(),
         }
     }
 
-    fn roles(&self, native: &Native) -> Vec<RoleStatus> {
+    fn roles(&self, runtime: &Runtime) -> Vec<RoleStatus> {
         let status = |role: &Role| {
             let known = self.roles.get(role)?;
             let pid = known.record.as_ref().map(|record| record.identity.pid);
@@ -62,12 +62,12 @@ impl Customer {
                 role: *role,
                 state: known.state.clone(),
                 pid,
-                port: native.config().port(*role),
+                port: runtime.config().port(*role),
                 resident_bytes: pid.and_then(stack::resident_bytes),
                 started: known.record.as_ref().map(|record| record.started),
                 restarts: known.restarts,
                 last_error: known.last_error.clone(),
-                is_current: known.record.as_ref().is_some_and(|record| native.is_current(record)),
+                is_current: known.record.as_ref().is_some_and(|record| runtime.is_current(record)),
             })
         };
         Role::ALL.iter().filter_map(status).collect()

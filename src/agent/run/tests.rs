@@ -68,6 +68,7 @@ fn installation() -> Installation {
         training_minutes: 0,
         threads: 1,
         console_hosts: vec![],
+        containers: None,
     };
     for folder in [customer.deployment(), layout.bin_dir(), layout.etc()] {
         std::fs::create_dir_all(folder).unwrap();

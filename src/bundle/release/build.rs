@@ -1,16 +1,20 @@
 //! Makes a bundle, unsigned: blobs, `release.json`, and the index other OCI programs read.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use base::{Digest, file};
 
 use super::{
-    Blob, BlobKind, Image, Release, ReleaseError as Error, ReleaseModel, Spec,
+    Blob, BlobKind, Image, Release, ReleaseError as Error, ReleaseModel, Spec, archive,
     blobs::Blobs,
     format::{FORMAT, TARGET},
     oci::{self, Descriptor, ImageConfig, Index, Manifest, RootFs},
     platform, sbom,
-    spec::ImageSource,
+    spec::{ImageSource, ImageSpec},
 };
 use crate::VerifiedModel;
 
@@ -52,9 +56,10 @@ impl Build {
         let mut images = Vec::new();
         for image in &self.spec.images {
             report(&format!("image {}", image.name));
-            match image.from {
-                ImageSource::Binary => images.push(self.platform(&image.name, &blobs, &mut kept)?),
-            }
+            images.push(match &image.from {
+                ImageSource::Binary => self.platform(&image.name, &blobs, &mut kept)?,
+                ImageSource::DockerArchive(path) => archived(image, path, &blobs, &mut kept)?,
+            });
         }
         let mut models = Vec::new();
         for model in &self.models {
@@ -103,25 +108,17 @@ impl Build {
             rootfs: RootFs { kind: "layers".to_owned(), diff_ids: diff_ids.collect() },
         };
         let config = put_json(blobs, &config, BlobKind::Config)?;
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: oci::MANIFEST.to_owned(),
-            config: Descriptor::of(&config),
-            layers: layers.iter().map(Descriptor::of).collect(),
-        };
-        let manifest = put_json(blobs, &manifest, BlobKind::Manifest)?;
         let tag = self.version.to_string();
-        let (sbom, size_bytes) = blobs.put_bytes(&sbom::of_binary(name, &tag)?)?;
+        let sbom = sbom::of_binary(name, &tag)?;
         let image = Image {
             name: name.to_owned(),
             tag,
             platform: format!("{OS}/{ARCHITECTURE}"),
-            manifest: manifest.digest,
-            sbom,
+            // Both are known when they are written.
+            manifest: config.digest,
+            sbom: config.digest,
         };
-        kept.extend(layers);
-        kept.extend([config, manifest, Blob { digest: sbom, size_bytes, kind: BlobKind::Sbom }]);
-        Ok(image)
+        put_image(blobs, image, config, layers, &sbom, kept)
     }
 
     fn check_folder(&self) -> Result<(), Error> {
@@ -165,6 +162,40 @@ impl Build {
         let path = self.out.join(name);
         file::write_atomic(&path, bytes, 0o644).map_err(|source| Error::Write { path, source })
     }
+}
+
+/// Takes an image of others.
+fn archived(spec: &ImageSpec, path: &Path, blobs: &Blobs, kept: &mut Vec<Blob>) -> Result<Image, Error> {
+    let taken = archive::take(blobs, path)?;
+    let untagged = || Error::Source { path: path.to_owned(), reason: "it has no tag; name one in the specification".into() };
+    let tag = spec.tag.clone().or(taken.tag).ok_or_else(untagged)?;
+    let sbom = sbom::of_packages(&spec.name, &tag, &taken.packages)?;
+    let digest = taken.config.digest;
+    let image = Image { name: spec.name.clone(), tag, platform: taken.platform, manifest: digest, sbom: digest };
+    put_image(blobs, image, taken.config, taken.layers, &sbom, kept)
+}
+
+/// Writes manifest and bill of materials, and names both in the image.
+fn put_image(
+    blobs: &Blobs,
+    image: Image,
+    config: Blob,
+    layers: Vec<Blob>,
+    sbom: &[u8],
+    kept: &mut Vec<Blob>,
+) -> Result<Image, Error> {
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST.to_owned(),
+        config: Descriptor::of(&config),
+        layers: layers.iter().map(Descriptor::of).collect(),
+    };
+    let manifest = put_json(blobs, &manifest, BlobKind::Manifest)?;
+    let (sbom, size_bytes) = blobs.put_bytes(sbom)?;
+    let image = Image { manifest: manifest.digest, sbom, ..image };
+    kept.extend(layers);
+    kept.extend([config, manifest, Blob { digest: sbom, size_bytes, kind: BlobKind::Sbom }]);
+    Ok(image)
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {

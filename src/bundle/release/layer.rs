@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::PathBuf,
 };
 
@@ -45,6 +45,22 @@ pub(crate) fn write(blobs: &Blobs, mut entries: Vec<Entry>) -> Result<Blob, Erro
             append(&mut builder, entry)?;
         }
         let (encoder, diff_id, unpacked_bytes) = builder.into_inner()?.finish();
+        unpacked = Some((diff_id, unpacked_bytes));
+        encoder.finish().map(drop)
+    })?;
+    let (diff_id, unpacked_bytes) = unpacked.unwrap_or((Digest::of(b""), 0));
+    Ok(Blob { digest, size_bytes, kind: BlobKind::Layer { diff_id, unpacked_bytes } })
+}
+
+/// Compresses a layer that is there as a tar.
+pub(crate) fn pack(blobs: &Blobs, mut tar: impl Read) -> Result<Blob, Error> {
+    let mut unpacked = None;
+    let (digest, size_bytes) = blobs.put(|writer| {
+        let mut encoder = zstd::Encoder::new(writer, LEVEL)?;
+        encoder.include_checksum(true)?;
+        let mut digested = DigestWriter::new(encoder);
+        io::copy(&mut tar, &mut digested)?;
+        let (encoder, diff_id, unpacked_bytes) = digested.finish();
         unpacked = Some((diff_id, unpacked_bytes));
         encoder.finish().map(drop)
     })?;

@@ -17,11 +17,13 @@
 //! - a [`VerifiedRelease`] exists only if the signatures and the digest of every blob held;
 //! - no path is ever made from a name of the bundle: files are found by digest.
 
+mod archive;
 mod blobs;
 mod build;
 mod channel;
 mod error;
 mod format;
+mod image;
 mod layer;
 mod oci;
 mod parts;
@@ -40,6 +42,7 @@ pub use build::{Build, Built};
 pub use channel::{Published, publish};
 pub use error::Error as ReleaseError;
 pub use format::{Blob, BlobKind, Image, Release, ReleaseModel};
+pub use image::{ImageContent, LayerContent};
 pub use parts::{LEAST_PART_BYTES, Part, Parts, join, split};
 pub use repair::{Needs, apply, make, needs};
 pub use sign::{Lifetimes, RootKeys, init, rotate, sign};

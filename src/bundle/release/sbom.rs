@@ -1,4 +1,6 @@
-//! The bill of materials of the binary: every crate it was locked to, as CycloneDX 1.5.
+//! Bills of materials as CycloneDX 1.5: of the binary, every crate it was locked to; of other images, the packages they have.
+
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,6 +41,23 @@ pub(crate) fn of_binary(name: &str, tag: &str) -> Result<Vec<u8>, Error> {
             })
         })
         .collect();
+    document(name, tag, &components)
+}
+
+/// Returns the document for an image of others: the packages its databases name.
+pub(crate) fn of_packages(
+    name: &str,
+    tag: &str,
+    packages: &BTreeSet<(String, String, &'static str)>,
+) -> Result<Vec<u8>, Error> {
+    let component = |(package, version, kind): &(String, String, &'static str)| {
+        let purl = format!("pkg:{kind}/{package}@{version}");
+        json!({"type": "library", "name": package, "version": version, "purl": purl})
+    };
+    document(name, tag, &packages.iter().map(component).collect::<Vec<_>>())
+}
+
+fn document(name: &str, tag: &str, components: &[Value]) -> Result<Vec<u8>, Error> {
     let document = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",

@@ -27,15 +27,20 @@ pub struct Spec {
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     pub name: String,
+    /// Of an archive, when it shall have another tag than the one it was saved under.
+    #[serde(default)]
+    pub tag: Option<String>,
     pub from: ImageSource,
 }
 
 /// Where an image comes from.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ImageSource {
     /// Made from the program's own static binary, `FROM scratch`.
     Binary,
+    /// What `docker save` wrote; a relative path begins at the specification's folder. In YAML: `from: !docker-archive store.tar`.
+    DockerArchive(PathBuf),
 }
 
 impl Spec {
@@ -46,7 +51,12 @@ impl Spec {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let refused = |reason: String| Error::Spec { path: PathBuf::from(path), reason };
         let bytes = file::read_bounded(path, MAX_SPEC_BYTES).map_err(|error| refused(error.to_string()))?;
-        let spec: Self = serde_yaml::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+        let mut spec: Self = serde_yaml::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+        for image in &mut spec.images {
+            if let ImageSource::DockerArchive(archive) = &mut image.from {
+                *archive = path.parent().unwrap_or(Path::new("")).join(&archive);
+            }
+        }
         match spec.format {
             FORMAT => Ok(spec),
             other => Err(refused(format!("it has format {other}, this program reads {FORMAT}"))),

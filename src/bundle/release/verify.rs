@@ -92,6 +92,11 @@ impl VerifiedRelease {
         find(&self.places, digest)
     }
 
+    /// Reads a manifest or a configuration, and proves it again.
+    pub(super) fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        read_document(&self.places, digest)
+    }
+
     /// Returns the folder of the metadata.
     pub fn metadata(&self) -> &Path {
         &self.metadata
@@ -343,13 +348,16 @@ fn check_blob(blob: &Blob, places: &[PathBuf]) -> Result<(), Error> {
     }
 }
 
+/// Reads a manifest or a configuration and proves it.
+fn read_document(places: &[PathBuf], digest: &Digest) -> Result<Vec<u8>, Error> {
+    let place = places.iter().find(|place| fs::symlink_metadata(Blobs::of(place).path(digest)).is_ok());
+    Blobs::of(place.ok_or(Error::Missing { digest: *digest })?).read(digest, oci::MAX_DOCUMENT_BYTES)
+}
+
 /// Whether manifest, configuration and layers belong together.
 fn check_image(release: &Release, image: &Image, places: &[PathBuf]) -> Result<(), Error> {
     let refused = |reason: String| Error::Image { name: image.name.clone(), reason };
-    let read = |digest: &Digest| -> Result<Vec<u8>, Error> {
-        let place = places.iter().find(|place| fs::symlink_metadata(Blobs::of(place).path(digest)).is_ok());
-        Blobs::of(place.ok_or(Error::Missing { digest: *digest })?).read(digest, oci::MAX_DOCUMENT_BYTES)
-    };
+    let read = |digest| read_document(places, digest);
     let manifest: Manifest =
         serde_json::from_slice(&read(&image.manifest)?).map_err(|error| refused(format!("its manifest: {error}")))?;
     let described = |descriptor: &oci::Descriptor| -> Result<&Blob, Error> {

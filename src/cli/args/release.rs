@@ -51,6 +51,21 @@ with --online it is refused. Exit codes: 9 untrusted, 10 older than seen, 11 exp
         #[arg(long)]
         online: bool,
     },
+    /// Prove a bundle and bring its images into the Docker engine (`install` does this too)
+    #[command(after_help = "Examples:
+  0711 bundle load /media/stick/bundle
+  0711 bundle load ./delta --earlier ./bundle-0.1.0 --json
+
+Only layers the engine lacks are sent. What is there is left alone, so the same command again goes on where it stopped.")]
+    Load {
+        bundle: PathBuf,
+        /// A trusted root.json, obtained separately; may be given several times
+        #[arg(long = "trust-root", value_name = "FILE")]
+        roots: Vec<PathBuf>,
+        /// An earlier bundle, whose blobs a delta leaves out
+        #[arg(long, value_name = "DIR")]
+        earlier: Vec<PathBuf>,
+    },
     /// Cut a bundle into files of a bounded size, for sticks
     #[command(after_help = "Example:
   0711 bundle split ./bundle --out ./parts --part-mb 2000")]

@@ -10,12 +10,15 @@ use ::bundle::{
 };
 use base::{Clock, Exit, Layout, file};
 use serde_json::json;
+use stack::docker::Engine;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{BundleArgs, BundleVerb, RepairVerb},
     context::{Context, own_binary},
     failure::{During, Failure, Outcome},
     printer::bytes,
+    progress::Progress,
     verb::models,
 };
 
@@ -23,10 +26,11 @@ use crate::{
 const MAX_ROOT_BYTES: u64 = 1 << 20;
 
 /// Makes and proves release bundles.
-pub async fn run(context: &Context, args: &BundleArgs) -> Outcome {
+pub async fn run(context: &Context, args: &BundleArgs, interrupt: CancellationToken) -> Outcome {
     match &args.verb {
         BundleVerb::Build { spec, out, binary, from } => build(context, spec, out, binary.as_deref(), from).await,
         BundleVerb::Verify { bundle, roots, earlier, online } => verify(context, bundle, roots, earlier, *online).await,
+        BundleVerb::Load { bundle, roots, earlier } => load(context, bundle, roots, earlier, interrupt).await,
         BundleVerb::Split { bundle, out, part_mb } => {
             let (from, into, part_bytes) = (bundle.clone(), out.clone(), part_mb * 1_000_000);
             let work = tokio::task::spawn_blocking(move || release::split(&from, &into, part_bytes));
@@ -56,7 +60,7 @@ fn said(context: &Context, value: &serde_json::Value, text: String) -> Outcome {
 async fn repair(context: &Context, verb: &RepairVerb) -> Outcome {
     match verb {
         RepairVerb::Needs { bundle, out, roots } => {
-            let needs = release::needs(bundle, &options(context, roots, &[], Expiry::Warn)?).await?;
+            let needs = release::needs(bundle, &options(context, roots, None)?).await?;
             file::write_output(out, &needs.to_bytes()?).during(format!("cannot write `{}`", out.display()))?;
             let count = needs.blobs.len();
             let text = match count {
@@ -77,15 +81,16 @@ async fn repair(context: &Context, verb: &RepairVerb) -> Outcome {
     }
 }
 
-/// How a bundle is judged on this machine.
-fn options(context: &Context, roots: &[PathBuf], earlier: &[PathBuf], expiry: Expiry) -> Outcome<VerifyOptions> {
+/// How a bundle that is to be installed is judged on this machine.
+pub fn options(context: &Context, roots: &[PathBuf], installed: Option<semver::Version>) -> Outcome<VerifyOptions> {
     Ok(VerifyOptions {
         roots: trusted_roots(&context.layout, roots)?,
         seen: Some(context.layout.release_seen()),
-        installed: None,
-        expiry,
+        installed,
+        // A bundle in a folder was brought by hand.
+        expiry: Expiry::Warn,
         now: Clock::system().now(),
-        earlier: earlier.to_vec(),
+        earlier: Vec::new(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     })
 }
@@ -133,7 +138,7 @@ async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>
 
 async fn verify(context: &Context, bundle: &Path, roots: &[PathBuf], earlier: &[PathBuf], online: bool) -> Outcome {
     let expiry = if online { Expiry::Refuse } else { Expiry::Warn };
-    let options = options(context, roots, earlier, expiry)?;
+    let options = VerifyOptions { earlier: earlier.to_vec(), expiry, ..options(context, roots, None)? };
     let checks = Mutex::new(Vec::new());
     let printer = context.printer;
     let report = |check: Check| {
@@ -157,6 +162,64 @@ async fn verify(context: &Context, bundle: &Path, roots: &[PathBuf], earlier: &[
         proven.version,
         bytes(proven.size_bytes())
     ));
+    Ok(())
+}
+
+/// Brings every image into the engine. What an interrupted run sent stays.
+async fn load(
+    context: &Context,
+    bundle: &Path,
+    roots: &[PathBuf],
+    earlier: &[PathBuf],
+    interrupt: CancellationToken,
+) -> Outcome {
+    let options = VerifyOptions { earlier: earlier.to_vec(), ..options(context, roots, None)? };
+    let engine = Engine::connect().await?;
+    let printer = context.printer;
+    let proving = Progress::start(printer, "proving the bundle");
+    let proven = match release::verify(bundle, &options, &|_| ()).await {
+        Ok(proven) => proven,
+        Err(error) => {
+            proving.abandon();
+            return Err(error.into());
+        }
+    };
+    proving.finish(&format!("release {}", proven.release().version));
+    let mut done = Vec::new();
+    for image in &proven.release().images {
+        let content = proven.image(image)?;
+        let progress = Mutex::new(Progress::start(printer, format!("image {}", content.reference)));
+        let watch = |done_bytes: u64, total_bytes: u64| {
+            let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            progress.update(&models::megabytes(done_bytes, total_bytes));
+        };
+        let loaded = tokio::select! {
+            loaded = engine.load(&content, &watch) => loaded,
+            // Cancel-safe: the engine keeps the batches it has taken, and the next run begins after them.
+            () = interrupt.cancelled() => {
+                progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).abandon();
+                return Err(Failure::new(Exit::Interrupted, "stopped; what was loaded is kept")
+                    .remedy("the same command goes on from there"));
+            }
+        };
+        let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                progress.abandon();
+                return Err(error.into());
+            }
+        };
+        progress.finish(&match loaded.layers_sent {
+            0 => "already there".to_owned(),
+            count => format!("{count} of {} layers sent, {}", content.layers.len(), bytes(loaded.sent_bytes)),
+        });
+        let (id, sent, sent_bytes) = (engine.id(&content), loaded.layers_sent, loaded.sent_bytes);
+        done.push(json!({"image": content.reference, "id": id, "layers_sent": sent, "sent_bytes": sent_bytes}));
+    }
+    if printer.json {
+        printer.value(&json!({"loaded": done}))?;
+    }
     Ok(())
 }
 

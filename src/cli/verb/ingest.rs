@@ -21,11 +21,12 @@ pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationTo
         return show(context, &read_report(&parts.customer.ingest_state())?);
     }
     let report = match (args.folders.is_empty(), &parts.config) {
-        (true, Some(config)) if parts.is_ready(Role::Ingest).await => {
+        (true, Some(_)) if parts.is_ready(Role::Ingest).await => {
             let mut progress = Progress::start(context.printer, "reading");
             let params = json!({"retry": args.retry, "prune": args.prune});
             let token = read_token(&parts.customer)?;
-            let result = crate::job::run(config.port(Role::Ingest), &token, params, &mut progress, interrupt).await;
+            let endpoint = parts.endpoint(Role::Ingest).await?;
+            let result = crate::job::run(&endpoint, &token, params, &mut progress, interrupt).await;
             progress.abandon();
             result?;
             read_report(&parts.customer.ingest_state())?

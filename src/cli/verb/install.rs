@@ -16,8 +16,8 @@ use crate::{
     progress::Progress,
     verb::{
         ask,
-        models::CachedModels,
-        plan::{examine, gather, layout},
+        models::Models,
+        plan::{examine, gather, layout, proven},
         preflight,
     },
     wizard,
@@ -40,7 +40,8 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
         printer.note("stopped; nothing was changed");
         return Ok(());
     };
-    let examined = examine(&layout, answers)?;
+    let release = proven(context, &layout, &args.answers).await?;
+    let examined = examine(&layout, answers, release).await?;
     preflight::before_install(context, &examined)?;
     let prepared = examined.decide(asked)?;
     let plan = &prepared.proposal.plan;
@@ -64,13 +65,18 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
         printer.note("stopped; nothing was changed");
         return Ok(());
     }
+    if let Some(release) = &prepared.release {
+        // Nothing older is taken from here on, also when this installation is interrupted.
+        release.remember(&prepared.layout.release_seen())?;
+    }
     let shown = Mutex::new(Shown::new(context));
     let installer = Installer {
         layout: &prepared.layout,
         plan,
         license: prepared.license.bytes(),
         binary: &own_binary()?,
-        models: &CachedModels,
+        models: &Models { release: prepared.release.as_ref() },
+        release: prepared.release.as_ref(),
         waits: args.wait,
         clock: Clock::system(),
     };

@@ -5,6 +5,7 @@ use std::{
 };
 
 use base::{Exit, Layout, config::ModelRef, job};
+use bundle::release::VerifiedRelease;
 use bundle::{Catalogue, Event, FetchOptions, Listed, ModelRole, State, VerifiedBundle, VerifiedModel};
 use install::ModelSource;
 use serde_json::json;
@@ -13,7 +14,7 @@ use crate::{
     args::{ModelsArgs, ModelsVerb},
     context::Context,
     failure::{Failure, Outcome},
-    local::Models,
+    local,
     printer::bytes,
     progress::Progress,
 };
@@ -84,7 +85,7 @@ pub async fn fetch(context: &Context, bundle: &VerifiedBundle, name: &str, from:
 }
 
 /// Progress of a file in megabytes, as people count them.
-fn megabytes(done_bytes: u64, total_bytes: u64) -> job::Progress {
+pub fn megabytes(done_bytes: u64, total_bytes: u64) -> job::Progress {
     const MEGABYTE: u64 = 1_000_000;
     let unit = "MB".to_owned();
     job::Progress {
@@ -137,7 +138,7 @@ pub fn profile_models(profile: &str) -> Outcome<Vec<::plan::Model>> {
 }
 
 /// Returns where the models of the default profile lie: in the installation, else in this user's cache.
-pub fn default_models(context: &Context) -> Outcome<Models> {
+pub fn default_models(context: &Context) -> Outcome<local::Models> {
     let catalogue = Catalogue::embedded()?;
     let reference = |role: ModelRole| -> Outcome<ModelRef> {
         let profile = catalogue.profile(::plan::Answers::DEFAULT_PROFILE)?;
@@ -150,7 +151,7 @@ pub fn default_models(context: &Context) -> Outcome<Models> {
         let path = if installed.is_file() { installed } else { Layout::cached_model(&model.digest()) };
         Ok(ModelRef { name: name.clone(), digest: model.digest(), path })
     };
-    Ok(Models { chat: reference(ModelRole::Chat)?, embed: reference(ModelRole::Embed)? })
+    Ok(local::Models { chat: reference(ModelRole::Chat)?, embed: reference(ModelRole::Embed)? })
 }
 
 fn show(context: &Context, listed: &[Listed], names: &[String]) -> Outcome {
@@ -170,16 +171,22 @@ fn show(context: &Context, listed: &[Listed], names: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Gives `install` the models: from the user's cache, fetched into it when they are not there.
-pub struct CachedModels;
+/// Gives `install` the models: from the release bundle that was named, else fetched into the user's cache.
+pub struct Models<'a> {
+    pub release: Option<&'a VerifiedRelease>,
+}
 
-impl ModelSource for CachedModels {
+impl ModelSource for Models<'_> {
     fn obtain<'a>(
         &'a self,
         model: &'a ModelRef,
         progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     ) -> Pin<Box<dyn Future<Output = Result<PathBuf, install::Cause>> + Send + 'a>> {
         Box::pin(async move {
+            let named = |release: &&VerifiedRelease| release.release().models.iter().any(|known| known.digest == model.digest);
+            if let Some(path) = self.release.filter(named).and_then(|release| release.blob_path(&model.digest)) {
+                return Ok(path);
+            }
             let watch = |event: Event| {
                 if let Event::Progress { done_bytes, total_bytes } = event {
                     progress(done_bytes, total_bytes);

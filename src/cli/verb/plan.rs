@@ -7,15 +7,18 @@ use std::{
 };
 
 use ::license::{Found, Seen, Standing, embedded_roots};
-use ::plan::{Answers, Binary, Grant, Inputs, Proposal, make};
-use base::{Clock, Digest, Exit, Layout, file};
+use ::bundle::release::{self, VerifiedRelease};
+use ::plan::{Answers, Binary, Grant, Image, Inputs, Proposal, Runtime, make};
+use base::{Clock, CustomerLayout, Digest, Exit, Layout, file};
 use serde_json::json;
+use stack::docker::Engine;
 
 use crate::{
-    args::AnswerArgs,
+    args::{AnswerArgs, RuntimeArg},
     context::{Context, license_dirs, own_binary},
     failure::{During, Failure, Outcome},
-    verb::models::profile_models,
+    progress::Progress,
+    verb::{bundle, models::profile_models},
     wizard,
 };
 
@@ -34,13 +37,16 @@ pub struct Prepared {
     pub license: Found,
     pub proposal: Proposal,
     pub asked: bool,
+    /// Where images and models come from, when a bundle was named.
+    pub release: Option<VerifiedRelease>,
 }
 
 /// Shows what `install` would do.
 pub async fn run(context: &Context, args: &AnswerArgs) -> Outcome {
     let layout = layout(context, args);
     let Some((answers, _)) = gather(context, &layout, args, false)? else { return Ok(()) };
-    let prepared = examine(&layout, answers)?.decide(false)?;
+    let release = proven(context, &layout, args).await?;
+    let prepared = examine(&layout, answers, release).await?.decide(false)?;
     if context.printer.json {
         let proposal = &prepared.proposal;
         return context.printer.value(&json!({
@@ -153,6 +159,11 @@ fn apply_flags(context: &Context, answers: &mut Answers, args: &AnswerArgs) -> O
     if args.port_base.is_some() {
         answers.port_base = args.port_base;
     }
+    answers.runtime = match (args.runtime, &args.bundle) {
+        (Some(RuntimeArg::Native), _) => Runtime::Native,
+        (Some(RuntimeArg::Docker), _) | (None, Some(_)) => Runtime::Docker,
+        (None, None) => answers.runtime,
+    };
     Ok(())
 }
 
@@ -181,14 +192,57 @@ pub struct Examined {
     pub seen: Seen,
     pub host: host::Facts,
     pub answers: Answers,
+    release: Option<VerifiedRelease>,
+    images: Vec<Image>,
     license: Found,
     grant: Grant,
     slots: ::plan::SlotTable,
     receipt: Option<::plan::Receipt>,
 }
 
+/// Proves the bundle that was named, if one was: nothing older than what was seen, or than what is installed.
+pub async fn proven(context: &Context, layout: &Layout, args: &AnswerArgs) -> Outcome<Option<VerifiedRelease>> {
+    let Some(path) = &args.bundle else { return Ok(None) };
+    let here = context.with_layout(layout.clone());
+    let receipt = here.installed().ok().and_then(|(customer, _)| ::install::read_receipt(&customer).ok().flatten());
+    let installed = receipt.and_then(|receipt| receipt.version.parse().ok());
+    let options = bundle::options(&here, &args.trust_roots, installed)?;
+    let progress = Progress::start(context.printer, "proving the bundle");
+    match release::verify(path, &options, &|_| ()).await {
+        Ok(release) => {
+            progress.finish(&format!("release {}", release.release().version));
+            Ok(Some(release))
+        }
+        Err(error) => {
+            progress.abandon();
+            Err(Failure::from(error).during(format!("cannot use the bundle `{}`", path.display())))
+        }
+    }
+}
+
+/// The images of the services: those of the bundle, else those the last plan named.
+async fn images(release: Option<&VerifiedRelease>, customer: &CustomerLayout) -> Outcome<Vec<Image>> {
+    let Some(release) = release else {
+        let plan = ::install::read_plan(customer)?;
+        return Ok(plan.map(|plan| plan.images().to_vec()).unwrap_or_default());
+    };
+    let engine = Engine::connect().await?;
+    let mut images = Vec::new();
+    for image in &release.release().images {
+        let content = release.image(image)?;
+        images.push(Image {
+            name: image.name.clone(),
+            tag: image.tag.clone(),
+            id: engine.id(&content),
+            size_bytes: content.layers.iter().map(|layer| layer.size_bytes).sum(),
+            unpacked_bytes: content.layers.iter().map(|layer| layer.unpacked_bytes).sum(),
+        });
+    }
+    Ok(images)
+}
+
 /// Checks the license and looks at the machine.
-pub fn examine(layout: &Layout, answers: Answers) -> Outcome<Examined> {
+pub async fn examine(layout: &Layout, answers: Answers, release: Option<VerifiedRelease>) -> Outcome<Examined> {
     let license = ::license::find(&answers.license, &license_dirs(layout))?;
     let entitlement = license.authenticate(&embedded_roots()?)?;
     entitlement.check_machine(&::plan::machine_hashes(&host::machine_identity()))?;
@@ -205,7 +259,13 @@ pub fn examine(layout: &Layout, answers: Answers) -> Outcome<Examined> {
     };
     let models = profile_models(&answers.profile)?;
     let wanted: Vec<Digest> = models.iter().map(|model| model.digest).collect();
+    let images = match answers.runtime {
+        Runtime::Native => Vec::new(),
+        Runtime::Docker => images(release.as_ref(), &customer).await?,
+    };
     Ok(Examined {
+        release,
+        images,
         layout: layout.clone(),
         own_ports: stack::own_ports(layout, &slug),
         present: ::install::present(layout, &wanted, &binary),
@@ -229,6 +289,7 @@ impl Examined {
             license: Digest::of(self.license.bytes()),
             models: &self.models,
             binary: &self.binary,
+            images: &self.images,
             host: &self.host,
             present: &self.present,
             own_ports: &self.own_ports,
@@ -242,6 +303,6 @@ impl Examined {
     /// Decides.
     pub fn decide(self, asked: bool) -> Outcome<Prepared> {
         let proposal = make(&self.inputs())?;
-        Ok(Prepared { layout: self.layout, license: self.license, proposal, asked })
+        Ok(Prepared { layout: self.layout, license: self.license, proposal, asked, release: self.release })
     }
 }

@@ -1,6 +1,6 @@
 use std::{env, path::PathBuf};
 
-use ::plan::{Draft, SlotTable, draft};
+use ::plan::{Draft, Runtime, SlotTable, draft};
 use base::{API_OFFSET, Exit, Layout, Role, Timestamp};
 use bundle::{Catalogue, Source};
 use host::{Check, Engine, Memory, Need, Online, Place, PlaceKind, PortUse, Report, Verdict, Wanted};
@@ -10,22 +10,29 @@ use crate::{
     args::{AnswerArgs, PreflightArgs},
     context::{Context, own_binary},
     failure::{During, Failure, Outcome},
-    verb::plan::{Examined, examine, gather, layout},
+    verb::plan::{Examined, examine, gather, layout, proven},
 };
 
 /// Shows whether this machine will do.
-pub fn run(context: &Context, args: &PreflightArgs) -> Outcome {
+pub async fn run(context: &Context, args: &PreflightArgs) -> Outcome {
     let layout = layout(context, &args.answers);
     let examined = match is_planned(context, &layout, &args.answers) {
-        true => gather(context, &layout, &args.answers, false)?.map(|(answers, _)| examine(&layout, answers)),
+        true => match gather(context, &layout, &args.answers, false)? {
+            Some((answers, _)) => {
+                let release = proven(context, &layout, &args.answers).await?;
+                Some(examine(&layout, answers, release).await?)
+            }
+            None => None,
+        },
         false => None,
     };
-    let examined = examined.transpose()?;
     let mut wanted = match &examined {
         Some(examined) => by_plan(examined, &draft(&examined.inputs())?),
         None => by_minimum(&layout, args.answers.port_base)?,
     };
-    wanted.docker = args.docker.then(|| Engine::from_docker_host(env::var("DOCKER_HOST").ok().as_deref()));
+    if args.docker && wanted.docker.is_none() {
+        wanted.docker = Some(Engine::from_docker_host(env::var("DOCKER_HOST").ok().as_deref()));
+    }
     wanted.gpu = args.gpu;
     wanted.online = if args.online { Some(online()?) } else { None };
     let report = host::preflight(&wanted);
@@ -112,7 +119,8 @@ fn by_plan(examined: &Examined, Draft { plan, forecast }: &Draft) -> Wanted {
             })
             .collect(),
         latest_seen: (latest.millis() > 0).then_some(latest),
-        docker: None,
+        // The engine the containers will run on; another one has no say.
+        docker: (examined.answers.runtime == Runtime::Docker).then(|| Engine::from_docker_host(None)),
         gpu: false,
         online: None,
     }

@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use base::{Exit, Role};
 use stack::RotatingWriter;
@@ -25,37 +25,37 @@ pub fn run(context: &Context, args: &ServeArgs) -> Outcome {
     let outcome = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         watch_signals(shutdown.clone());
-        let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
         let role = args.role;
+        let address = config.listen_address(role);
         tracing::info!(role = role.name(), port = config.port(role), "starting");
         let served: Outcome = match role {
             Role::Embed => {
-                let listener = listen(loopback, config.port(role)).await?;
+                let listener = listen(address, config.port(role)).await?;
                 engine::serve_embed(config, customer, token, listener, shutdown).await.map_err(Failure::from)
             }
             Role::Llm => {
-                let listener = listen(loopback, config.port(role)).await?;
+                let listener = listen(address, config.port(role)).await?;
                 engine::serve_llm(config, customer, token, listener, shutdown).await.map_err(Failure::from)
             }
             Role::Lake => {
-                let listener = listen(loopback, config.port(role)).await?;
+                let listener = listen(address, config.port(role)).await?;
                 lake::serve(config, customer, token, listener, shutdown).await.map_err(Failure::from)
             }
             Role::Ingest => {
-                let listener = listen(loopback, config.port(role)).await?;
+                let listener = listen(address, config.port(role)).await?;
                 ::ingest::serve(config, context.layout.clone(), customer, token, listener, shutdown)
                     .await
                     .map_err(Failure::from)
             }
             Role::Trainer => {
-                let listener = listen(loopback, config.port(role)).await?;
+                let listener = listen(address, config.port(role)).await?;
                 train::serve(config, context.layout.clone(), customer, token, listener, shutdown)
                     .await
                     .map_err(Failure::from)
             }
             Role::Console => {
-                let api = listen(config.bind, config.api_port()).await?;
-                let page = listen(config.bind, config.port(role)).await?;
+                let api = listen(address, config.api_port()).await?;
+                let page = listen(address, config.port(role)).await?;
                 console::serve(config, customer, token, api, page, shutdown).await.map_err(Failure::from)
             }
         };

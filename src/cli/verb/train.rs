@@ -25,10 +25,11 @@ pub async fn run(context: &Context, args: &TrainArgs, interrupt: CancellationTok
     }
     let mut progress = Progress::start(context.printer, "training");
     let trained = match &parts.config {
-        Some(config) if parts.is_ready(Role::Trainer).await => {
+        Some(_) if parts.is_ready(Role::Trainer).await => {
             let params = json!({"minutes": args.minutes, "seed": args.seed});
             let token = read_token(&parts.customer)?;
-            let result = crate::job::run(config.port(Role::Trainer), &token, params, &mut progress, interrupt).await;
+            let endpoint = parts.endpoint(Role::Trainer).await?;
+            let result = crate::job::run(&endpoint, &token, params, &mut progress, interrupt).await;
             progress.abandon();
             serde_json::from_value(result?).during("the trainer's answer cannot be read")?
         }

@@ -29,7 +29,11 @@ pub async fn run(context: &Context, args: &UninstallArgs) -> Outcome {
         progress.abandon();
         return context.printer.value(&done);
     }
-    progress.finish(&format!("{} files and folders", done.removed.len()));
+    let of_engine = match done.removed_from_engine.len() {
+        0 => String::new(),
+        count => format!(", {count} containers, networks and images"),
+    };
+    progress.finish(&format!("{} files and folders{of_engine}", done.removed.len()));
     if done.left.is_empty() {
         context.printer.line("nothing is left");
     } else {

@@ -1,7 +1,7 @@
 use ::train::Registry;
 use base::{Clock, Role};
 use serde_json::{Value, json};
-use stack::http::{Ask, Endpoint, call_json};
+use stack::http::{Ask, call_json};
 
 use crate::{
     args::{VersionsArgs, VersionsVerb},
@@ -34,10 +34,9 @@ pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
             "/v1/versions/rollback".to_owned()
         }
     };
-    let Some(config) = &parts.config else { return Ok(()) };
     let token = read_token(&parts.customer)?;
     let ask = Ask { token: Some(&token), body: Some(json!({})), ..Ask::new("POST", &path) };
-    let _: Value = call_json(&Endpoint::loopback(config.port(Role::Trainer)), ask).await?;
+    let _: Value = call_json(&parts.endpoint(Role::Trainer).await?, ask).await?;
     served(context, Registry::open(&parts.customer.loras())?.promoted())
 }
 

@@ -54,6 +54,7 @@ async fn served() -> Served {
         training_minutes: 1,
         threads: 1,
         console_hosts: vec!["brain.example".into()],
+        containers: None,
     };
     let spec = EmbedSpec { dimension: 2, model: digest };
     let lake = Lake::open(&layout, spec).await.unwrap();

@@ -26,6 +26,10 @@ pub(super) fn confine(config: &ServiceConfig, customer: &CustomerLayout, jobs_di
     let mut read = config.folders.clone();
     read.push(exe.to_owned());
     read.extend(RANDOM_SOURCES.map(Into::into));
+    if config.containers.is_some() {
+        // There, lake and embedder are names.
+        read.extend(["/etc/resolv.conf", "/etc/hosts"].map(Into::into));
+    }
     let policy = Policy {
         read,
         write: vec![customer.ingest_state(), jobs_dir.to_owned(), customer.logs()],

@@ -59,6 +59,7 @@ impl Stack {
             training_minutes: 1,
             threads: 2,
             console_hosts: Vec::new(),
+            containers: None,
         };
         let (token, stop) = (Secret::generate().unwrap(), CancellationToken::new());
         let parts = || (config.clone(), world.customer.clone(), token.clone(), stop.clone());

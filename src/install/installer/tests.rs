@@ -73,7 +73,7 @@ async fn install(root: &Path, plan: &Plan, files: &Files) -> Result<Outcome, Err
     let binary = files.dir.path().join("binary");
     let clock = Clock::fixed(Timestamp::from_millis(1_763_812_800_000));
     let installer =
-        Installer { layout: &layout, plan, license: LICENSE, binary: &binary, models: files, waits: false, clock };
+        Installer { layout: &layout, plan, license: LICENSE, binary: &binary, models: files, release: None, waits: false, clock };
     installer.run(&|_| (), &CancellationToken::new()).await
 }
 

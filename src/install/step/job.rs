@@ -21,13 +21,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(400);
 const RESULT_BYTES_MAX: usize = 16 << 10;
 
 pub(super) async fn ingest(world: &World<'_>, report: Report<'_>) -> Result<Evidence, Error> {
-    let result = run(&Service::open(world, Role::Ingest)?, key(world), Value::Null, report).await?;
+    let result = run(&Service::open(world, Role::Ingest).await?, key(world), Value::Null, report).await?;
     Ok(Evidence::default().with("report", summary(result)))
 }
 
 pub(super) async fn train(world: &World<'_>, minutes: u32, report: Report<'_>) -> Result<Evidence, Error> {
     let params = json!({ "minutes": minutes });
-    let result = run(&Service::open(world, Role::Trainer)?, key(world), params, report).await?;
+    let result = run(&Service::open(world, Role::Trainer).await?, key(world), params, report).await?;
     Ok(Evidence::default().with("outcome", summary(result)))
 }
 
@@ -97,11 +97,11 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn open(world: &World<'_>, role: Role) -> Result<Self, Error> {
+    pub(super) async fn open(world: &World<'_>, role: Role) -> Result<Self, Error> {
         let path = world.customer.token();
         let token = Secret::read(&path).map_err(|source| Error::Read { path, source: source.into() })?;
-        let port = config(world).map_or(0, |config| config.port(role));
-        Ok(Self { role, endpoint: Endpoint::loopback(port), token })
+        let endpoint = stack::endpoint(world.layout, &world.customer, role).await.map_err(Error::Stack)?;
+        Ok(Self { role, endpoint, token })
     }
 
     pub(super) async fn ask<T: serde::de::DeserializeOwned>(

@@ -3,6 +3,8 @@
 mod agent;
 mod binary;
 mod check;
+mod containers;
+mod images;
 mod job;
 mod model;
 mod place;
@@ -16,6 +18,7 @@ pub(crate) use slot::release as release_slot;
 use std::path::Path;
 
 use base::{CustomerLayout, Layout};
+use bundle::release::VerifiedRelease;
 use plan::journal::Evidence;
 use plan::{Plan, Step};
 
@@ -32,6 +35,8 @@ pub(crate) struct World<'a> {
     /// The binary to be installed: usually the one that runs.
     pub(crate) binary: &'a Path,
     pub(crate) models: &'a dyn ModelSource,
+    /// Where images come from; needed only while the engine lacks one.
+    pub(crate) release: Option<&'a VerifiedRelease>,
 }
 
 impl Act for World<'_> {
@@ -45,7 +50,9 @@ impl Act for World<'_> {
             Step::Binary { digest, size_bytes, to, link, .. } => {
                 binary::probe(to, link, *digest, *size_bytes, depth).await
             }
+            Step::Images { images } => images::probe(images).await,
             Step::Config { config, to } => place::probe_config(self, config, to),
+            Step::Containers { to, .. } => containers::probe(self, to).await,
             Step::Agent { .. } => agent::probe(self.layout).await,
             Step::Roles { roles } => roles::probe(self, roles).await,
             Step::Ingest { .. } | Step::Train { .. } | Step::Check => Ok(Probe::Unknown),
@@ -62,7 +69,9 @@ impl Act for World<'_> {
             Step::Binary { digest, size_bytes, to, link, .. } => {
                 binary::apply(self.binary, to, link, *digest, *size_bytes, report).await
             }
+            Step::Images { images } => images::apply(self, images, report).await,
             Step::Config { config, to } => place::write_config(self, config, to),
+            Step::Containers { project, to } => containers::apply(self, project, to).await,
             Step::Agent { supervision } => agent::apply(self.layout, *supervision).await.map(|()| Evidence::default()),
             Step::Roles { roles } => roles::apply(self, roles, report).await,
             Step::Ingest { .. } => job::ingest(self, report).await,

@@ -13,6 +13,7 @@ use crate::AdapterOutcome;
 struct Case {
     grant: Grant,
     models: Vec<Model>,
+    images: Vec<Image>,
     binary: Binary,
     host: Facts,
     present: BTreeSet<Digest>,
@@ -48,11 +49,13 @@ fn case() -> Case {
             model(ModelRole::Chat, "smollm2-135m-instruct", 98_000_000),
             model(ModelRole::Embed, "multilingual-e5-small", 72_000_000),
         ],
+        images: vec![],
         binary: Binary { version: "0.1.0".into(), digest: Digest::of(b"binary"), size_bytes: 120_000_000 },
         host: Facts {
             hostname: "brain".into(),
             os: Os::default(),
             kernel: "6.1".into(),
+            user: (0, 0),
             systemd: false,
             cpu: Cpu { model: None, cores: 2, missing_v3: vec![] },
             memory_total_bytes: 24 * GIB,
@@ -81,6 +84,7 @@ impl Case {
             license: Digest::of(b"license"),
             models: &self.models,
             binary: &self.binary,
+            images: &self.images,
             host: &self.host,
             present: &self.present,
             own_ports: &self.own_ports,
@@ -275,4 +279,49 @@ fn notes_do_not_refuse() {
             "the license ends in 9 days"
         ]
     );
+}
+
+fn in_containers() -> Case {
+    let mut case = case();
+    case.answers.runtime = Runtime::Docker;
+    case.images = vec![Image {
+        name: "0711/platform".into(),
+        tag: "0.1.0".into(),
+        id: Digest::of(b"image"),
+        size_bytes: 40_000_000,
+        unpacked_bytes: 120_000_000,
+    }];
+    case
+}
+
+#[test]
+fn containers_come_after_their_images_and_their_configuration() {
+    let plan = in_containers().make().unwrap().plan;
+    let at = |id: crate::StepId| plan.steps().iter().position(|step| step.id() == id).unwrap();
+    use crate::StepId::{Agent, Config, Containers, Images};
+    assert!(at(Images) < at(Config) && at(Config) < at(Containers) && at(Containers) < at(Agent));
+    let Some(Step::Config { config, .. }) = plan.step(Config) else { panic!("no configuration") };
+    let containers = config.containers.as_ref().unwrap();
+    assert_eq!((containers.image, containers.user), (Digest::of(b"image"), 7110));
+    assert!(containers.project.starts_with("0711-eaton-"), "two roots may have a customer of one name");
+    assert_eq!(config.url(Role::Lake), format!("http://lake:{}", config.port(Role::Lake)));
+}
+
+#[test]
+fn containers_of_a_user_run_as_that_user() {
+    let mut case = in_containers();
+    case.host.user = (1000, 100);
+    let plan = case.make().unwrap().plan;
+    let Some(Step::Config { config, .. }) = plan.step(crate::StepId::Config) else { panic!("no configuration") };
+    let containers = config.containers.as_ref().unwrap();
+    assert_eq!((containers.user, containers.group), (1000, 100));
+}
+
+#[test]
+fn containers_without_an_image_are_refused() {
+    let mut case = in_containers();
+    case.images.clear();
+    let faults = case.make().unwrap_err();
+    assert_eq!(faults.list(), [Fault::ImageMissing { name: "0711/platform" }]);
+    assert!(faults.remedy().unwrap().0.contains("--bundle"));
 }

@@ -1,0 +1,113 @@
+//! The whole way on a machine whose network leads nowhere: not one packet may try to leave.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    product::{Product, Run, binary, free_port_base},
+    story,
+};
+
+/// A network namespace with loopback, and a card with a default route behind which nobody is. What leaves through it is counted.
+struct Gap {
+    name: String,
+}
+
+impl Gap {
+    /// Nothing where this is not root, or the tools are missing.
+    fn make() -> Option<Self> {
+        let name = format!("0711-gap-{}", std::process::id());
+        let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+        if !is_root || !sh("ip netns list && nft --version").success() {
+            println!("skipped: this needs root, `ip` and `nft`");
+            return None;
+        }
+        let gap = Self { name };
+        let Resolver { file, folder } = gap.resolver();
+        fs::create_dir_all(folder).unwrap();
+        fs::write(file, "nameserver 198.51.100.53\n").unwrap();
+        assert!(sh(&format!("ip netns add {}", gap.name)).success());
+        for command in [
+            "ip link set lo up",
+            "ip link add card0 type dummy",
+            "ip address add 198.51.100.1/24 dev card0",
+            "ip link set card0 up",
+            "ip route add default via 198.51.100.254",
+            "nft add table inet gap",
+            "nft add chain inet gap out { type filter hook output priority 0 ; }",
+            // What the kernel itself says to neighbours and routers when a card comes up is nobody's attempt.
+            "nft add rule inet gap out oifname card0 meta l4proto { tcp, udp } counter",
+        ] {
+            assert!(gap.sh(command).status().unwrap().success(), "{command}");
+        }
+        Some(gap)
+    }
+
+    fn resolver(&self) -> Resolver {
+        let folder = PathBuf::from("/etc/netns").join(&self.name);
+        Resolver { file: folder.join("resolv.conf"), folder }
+    }
+
+    fn sh(&self, command: &str) -> Command {
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", &self.name, "sh", "-c", command]).stdin(Stdio::null());
+        inside
+    }
+
+    fn run(&self, product: &Product, args: &[String]) -> Run {
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", &self.name, binary()]).args(args).arg("--root").arg(&product.root);
+        Run::of(inside.arg("--json").stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Packets that tried to leave.
+    fn attempts(&self) -> u64 {
+        let listed = Run::of(self.sh("nft --json list ruleset").output().unwrap()).expect(0).json();
+        let rules = listed["nftables"].as_array().unwrap().iter().filter_map(|item| item.get("rule"));
+        let counters = rules.flat_map(|rule| rule["expr"].as_array().unwrap()).filter_map(|expr| expr.get("counter"));
+        counters.map(|counter| counter["packets"].as_u64().unwrap()).sum()
+    }
+}
+
+/// What `ip netns exec` shows as `/etc/resolv.conf`.
+struct Resolver {
+    file: PathBuf,
+    folder: PathBuf,
+}
+
+impl Drop for Gap {
+    fn drop(&mut self) {
+        sh(&format!("ip netns delete {}", self.name));
+        let _ = fs::remove_dir_all(self.resolver().folder);
+    }
+}
+
+fn sh(command: &str) -> std::process::ExitStatus {
+    Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+}
+
+fn words(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+#[test]
+fn nothing_tries_to_leave() {
+    let Some(gap) = Gap::make() else { return };
+    let product = Product::new();
+    gap.run(&product, &story::install_args(free_port_base())).expect(0);
+    let answer = gap.run(&product, &words(&["ask", "Welchen Bemessungsstrom hat die KX 4?"])).expect(0).json();
+    assert_eq!(answer["abstained"], Value::Bool(false), "{answer}");
+    let status = gap.run(&product, &words(&["status"])).expect(0).json();
+    assert!(status["roles"].as_array().unwrap().iter().all(|role| role["state"] == "ready"), "{status}");
+    gap.run(&product, &words(&["train", "--minutes", "1"])).expect(0);
+    gap.run(&product, &words(&["uninstall", "--purge", "--yes"])).expect(0);
+    assert_eq!(gap.attempts(), 0, "something tried to reach another machine");
+    // The counter counts: a name and an address that are asked for show up.
+    let _ = gap.sh("timeout 1 getent hosts example.com; timeout 1 bash -c ': >/dev/tcp/192.0.2.1/80'").status().unwrap();
+    assert!(gap.attempts() > 0, "the counter sees nothing at all");
+}

@@ -1,0 +1,169 @@
+//! The same stories with the services as containers, from a signed bundle.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+
+use crate::{
+    product::{Product, Run, binary, free_port_base, run},
+    story,
+};
+
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// Whether an engine answers here. `scripts/setup.sh test` starts one where it may.
+fn engine_is_here() -> bool {
+    let is_here = Path::new(SOCKET).exists() && docker(&["info"]).code == 0;
+    if !is_here {
+        println!("skipped: no Docker engine answers at {SOCKET}");
+    }
+    is_here
+}
+
+fn docker(args: &[&str]) -> Run {
+    Run::of(Command::new("docker").arg("--host").arg(format!("unix://{SOCKET}")).args(args).output().unwrap())
+}
+
+/// A signed bundle of the binary under test and the models, made once for all tests.
+fn bundle() -> &'static (PathBuf, PathBuf) {
+    static MADE: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docker");
+        // A bundle of an older binary is of no use.
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        let path = |name: &str| dir.join(name).display().to_string();
+        let stripped = Command::new("strip").args(["-o", &path("0711"), binary()]).status().unwrap();
+        assert!(stripped.success());
+        let spec = crate::product::checkout("bundles/platform.yaml").display().to_string();
+        for key in ["root.key", "release.key"] {
+            run(["release", "keygen", "--out", &path(key)]).expect(0);
+        }
+        let init = ["release", "init", "--trust", &path("trust"), "--threshold", "1"];
+        run(init.iter().copied().chain(["--root-key", &path("root.key"), "--release-key", &path("release.key")])).expect(0);
+        run(["bundle", "build", "--spec", &spec, "--binary", &path("0711"), "--out", &path("bundle")]).expect(0);
+        run(["release", "sign", &path("bundle"), "--trust", &path("trust"), "--key", &path("release.key")]).expect(0);
+        (dir.join("bundle"), dir.join("trust/metadata/1.root.json"))
+    })
+}
+
+fn install_args(base: u16) -> Vec<String> {
+    let (bundle, root) = bundle();
+    let more = ["--bundle", &bundle.display().to_string(), "--trust-root", &root.display().to_string()].map(str::to_owned);
+    story::install_args(base).into_iter().chain(more).collect()
+}
+
+/// What the engine holds with our label, of one project.
+fn made(project: &str) -> Vec<String> {
+    let label = format!("label=com.docker.compose.project={project}");
+    let containers = docker(&["ps", "-aq", "--filter", &label]).expect(0).out;
+    let networks = docker(&["network", "ls", "-q", "--filter", &label]).expect(0).out;
+    containers.lines().chain(networks.lines()).map(str::to_owned).collect()
+}
+
+fn project(product: &Product) -> String {
+    let plan: Value = serde_json::from_slice(&fs::read(product.customer().join("plan.json")).unwrap()).unwrap();
+    let step = plan["steps"].as_array().unwrap().iter().find(|step| step["step"] == "containers").unwrap();
+    step["project"].as_str().unwrap().to_owned()
+}
+
+fn inspect(name: &str) -> Value {
+    let found: Value = docker(&["inspect", name]).expect(0).json();
+    found[0].clone()
+}
+
+#[test]
+fn the_same_story_in_containers() {
+    if !engine_is_here() {
+        return;
+    }
+    let product = Product::new();
+    let base = free_port_base();
+    let name = std::cell::RefCell::new(String::new());
+    let by_container = |role: &str, offset: u16| {
+        let project = project(&product);
+        name.replace(project.clone());
+        check_containers(&product, &project);
+        if role == "console" {
+            return format!("http://127.0.0.1:{}", base + offset);
+        }
+        let address = &inspect(&format!("{project}-{role}"))["NetworkSettings"]["Networks"][format!("{project}-core")]["IPAddress"];
+        format!("http://{}:{}", address.as_str().unwrap(), base + offset)
+    };
+    story::tell(&product, base, &install_args(base), &by_container);
+    assert_eq!(made(&name.borrow()), Vec::<String>::new(), "an uninstallation leaves nothing on the engine");
+}
+
+/// What the engine says about the rights of each container, whatever the compose file claims.
+fn check_containers(product: &Product, project: &str) {
+    let compose = product.customer().join("deployment/docker-compose.yml").display().to_string();
+    docker(&["compose", "-f", &compose, "config", "--quiet"]).expect(0);
+    for role in ["embed", "llm", "lake", "ingest", "trainer", "console"] {
+        let found = inspect(&format!("{project}-{role}"));
+        let host = &found["HostConfig"];
+        assert_eq!(host["ReadonlyRootfs"], true, "{role}");
+        assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]), "{role}");
+        assert_eq!(host["SecurityOpt"], serde_json::json!(["no-new-privileges:true"]), "{role}");
+        assert!(host["Memory"].as_u64().unwrap() > 0 && host["PidsLimit"].as_u64().unwrap() > 0, "{role}");
+        assert_ne!(found["Config"]["User"], "0:0", "{role}");
+        let published: Vec<_> = host["PortBindings"].as_object().unwrap().values().flat_map(|all| all.as_array().unwrap()).collect();
+        assert_eq!(published.is_empty(), role != "console", "{role}");
+        assert!(published.iter().all(|port| port["HostIp"] == "127.0.0.1"), "{role}: {published:?}");
+        let mounts = found["Mounts"].as_array().unwrap();
+        let share = mounts.iter().find(|mount| mount["Source"].as_str().unwrap().ends_with("tests/fixtures/share"));
+        assert_eq!(share.is_some(), role == "ingest", "{role}");
+        assert!(share.is_none_or(|mount| mount["RW"] == false), "{role}");
+    }
+}
+
+/// `scripts/release.sh` makes one file; it installs without network or checkout, and a damaged one does nothing.
+#[test]
+fn the_one_file_installs_and_notices_damage() {
+    let (bundle, root) = bundle();
+    let dir = bundle.parent().unwrap();
+    let out = dir.join("release");
+    let path = |path: &Path| path.display().to_string();
+    let (key, public) = (path(&dir.join("vendor.pem")), path(&dir.join("vendor.pub")));
+    let openssl = |args: &[&str]| Run::of(Command::new("openssl").args(args).output().unwrap());
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out", &key]).expect(0);
+    openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]).expect(0);
+    let made = Command::new("bash")
+        .arg(crate::product::checkout("scripts/release.sh"))
+        .args(["--bundle", &path(bundle), "--root", &path(root), "--binary", &path(&dir.join("0711"))])
+        .args(["--out", &path(&out), "--key", &key])
+        .output();
+    println!("{}", Run::of(made.unwrap()).expect(0).out);
+    let file = path(&out.join("install-0711.sh"));
+    let signature = file.clone() + ".sig";
+    let check = ["pkeyutl", "-verify", "-pubin", "-inkey", &public, "-rawin", "-in", &file, "-sigfile", &signature];
+    openssl(&check).expect(0);
+
+    let product = Product::new();
+    let install = |file: &str| {
+        let mut args = story::install_args(free_port_base());
+        let minutes = args.iter().position(|arg| arg == "--training-minutes").unwrap();
+        args[minutes + 1] = "0".to_owned();
+        let mut command = Command::new("bash");
+        command.arg(file).args(&args[1..]).args(["--runtime", "native", "--json", "--root"]);
+        Run::of(command.arg(&product.root).stdin(std::process::Stdio::null()).output().unwrap())
+    };
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 100_000;
+    bytes[last] ^= 1;
+    let damaged = path(&out.join("damaged.sh"));
+    fs::write(&damaged, &bytes).unwrap();
+    assert!(install(&damaged).expect(1).err.contains("damaged"));
+    fs::write(&damaged, &bytes[..last]).unwrap();
+    assert!(install(&damaged).expect(1).err.contains("not whole"));
+    assert_ne!(openssl(&check.map(|word| if word == file { damaged.as_str() } else { word })).code, 0);
+    assert!(!product.root.exists(), "a damaged file made something");
+
+    let run = install(&file).expect(0);
+    let summary: Value = serde_json::from_str(run.out.lines().last().unwrap()).unwrap();
+    assert!(summary["documents"].as_u64().unwrap() >= 35, "{summary}");
+}
