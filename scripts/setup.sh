@@ -89,7 +89,7 @@ Package: *
 Pin: release n=trixie
 Pin-Priority: 50
 
-Package: docker.io docker-cli docker-compose containerd tini
+Package: docker.io docker-cli docker-compose containerd
 Pin: release n=trixie
 Pin-Priority: 900
 EOF

@@ -100,8 +100,18 @@ impl Parts {
     pub async fn lake(&self) -> Outcome<lake::Access> {
         let spec = lake::EmbedSpec { dimension: lake::EMBEDDING_DIMENSION, model: self.models.embed.digest };
         let remote = self.remote(Role::Lake).await?;
+        self.or_stopped(Role::Lake, remote.is_some())?;
         Ok(lake::Access::open(&self.customer, spec, remote.as_ref().map(|(url, token)| (url.as_str(), token.clone())))
             .await?)
+    }
+
+    /// Refuses to do a container's work here: the files would belong to another user than the container's, and stay closed to it.
+    pub fn or_stopped(&self, role: Role, is_ready: bool) -> Outcome {
+        if is_ready || self.config.as_ref().is_none_or(|config| config.containers.is_none()) {
+            return Ok(());
+        }
+        let failure = Failure::new(Exit::Unavailable, format!("the container of `{role}` does not answer"));
+        Err(failure.remedy("run `0711 start`; `0711 status` says how it is"))
     }
 
     /// Opens the embedding model: the service where it runs, the model file otherwise.

@@ -16,7 +16,7 @@ use base::{
     job::{JobHandle, JobRequest, JobState, Jobs},
 };
 use engine::client::ChatClient;
-use lake::{Access, EMBEDDING_DIMENSION, EmbedSpec};
+use lake::{Access, Client, EMBEDDING_DIMENSION, EmbedSpec};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -219,7 +219,8 @@ impl Trainer {
     async fn train(&self, minutes: u32, seed: u64, handle: JobHandle) -> Result<Outcome, Error> {
         let spec = EmbedSpec { dimension: EMBEDDING_DIMENSION, model: self.config.embed_model.digest };
         let url = self.config.url(Role::Lake);
-        let lake = Access::open(&self.layout, spec, Some((&url, self.token.clone()))).await?;
+        // Never the tables themselves: the role `lake` alone writes them, and where roles are containers nobody else even sees them.
+        let lake = Access::Remote(Client::new(&url, self.token.clone(), spec)?);
         let job = TrainJob {
             base: self.config.chat_model.clone(),
             lake,

@@ -20,8 +20,10 @@ pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationTo
     if args.report {
         return show(context, &read_report(&parts.customer.ingest_state())?);
     }
+    let is_ready = parts.is_ready(Role::Ingest).await;
+    parts.or_stopped(Role::Ingest, is_ready)?;
     let report = match (args.folders.is_empty(), &parts.config) {
-        (true, Some(_)) if parts.is_ready(Role::Ingest).await => {
+        (true, Some(_)) if is_ready => {
             let mut progress = Progress::start(context.printer, "reading");
             let params = json!({"retry": args.retry, "prune": args.prune});
             let token = read_token(&parts.customer)?;
@@ -46,6 +48,10 @@ pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationTo
 
 /// Reads in this process, with workers for the files.
 async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: CancellationToken) -> Outcome<Report> {
+    if parts.config.as_ref().is_some_and(|config| config.containers.is_some()) {
+        let failure = Failure::new(Exit::Usage, "a container reads only the folders that were mounted for it");
+        return Err(failure.remedy("name all folders in `0711 install --folder DIR`, then run `0711 ingest` without a folder"));
+    }
     let mut folders = Vec::new();
     for folder in &args.folders {
         let act = || format!("cannot read the folder `{}`", folder.display());

@@ -24,8 +24,10 @@ pub async fn run(context: &Context, args: &TrainArgs, interrupt: CancellationTok
             .remedy("ask the vendor for a new license; answering goes on"));
     }
     let mut progress = Progress::start(context.printer, "training");
+    let is_ready = parts.is_ready(Role::Trainer).await;
+    parts.or_stopped(Role::Trainer, is_ready)?;
     let trained = match &parts.config {
-        Some(_) if parts.is_ready(Role::Trainer).await => {
+        Some(_) if is_ready => {
             let params = json!({"minutes": args.minutes, "seed": args.seed});
             let token = read_token(&parts.customer)?;
             let endpoint = parts.endpoint(Role::Trainer).await?;

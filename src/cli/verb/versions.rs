@@ -18,7 +18,9 @@ pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
         VersionsVerb::Promote { name } => {
             // An unknown name is refused here, before anybody is asked.
             let registry = Registry::open(&parts.customer.loras())?;
-            if !parts.is_ready(Role::Trainer).await {
+            let is_ready = parts.is_ready(Role::Trainer).await;
+            parts.or_stopped(Role::Trainer, is_ready)?;
+            if !is_ready {
                 let mut registry = registry;
                 registry.promote(name, Clock::system().now())?;
                 return served(context, registry.promoted());
@@ -26,7 +28,9 @@ pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
             format!("/v1/versions/{name}/promote")
         }
         VersionsVerb::Rollback => {
-            if !parts.is_ready(Role::Trainer).await {
+            let is_ready = parts.is_ready(Role::Trainer).await;
+            parts.or_stopped(Role::Trainer, is_ready)?;
+            if !is_ready {
                 let mut registry = Registry::open(&parts.customer.loras())?;
                 registry.rollback(Clock::system().now())?;
                 return served(context, registry.promoted());
