@@ -62,29 +62,25 @@ fi
 # The engine the container stories run on. Without one they are skipped, and say so.
 answers() { [ -S /var/run/docker.sock ] && docker --host unix:///var/run/docker.sock version >/dev/null 2>&1; }
 
-if ! answers; then
-    if [ "$(id -u)" != 0 ]; then
-        say "no Docker engine answers here, and only root can start one: the container stories will be skipped"
-        exit 0
-    fi
-    if ! command -v dockerd >/dev/null; then
-        . /etc/os-release
-        if [ "${VERSION_CODENAME:-}" = bookworm ]; then
-            # Its own packages bring Compose 1. Those of the next release run on it; nothing else may come from there.
-            from=/etc/apt/sources.list.d/debian.sources
-            if [ -f "$from" ]; then
-                uri=$(awk '$1 == "URIs:" { print $2; exit }' "$from")
-            else
-                uri=$(awk '$1 == "deb" && $2 ~ /^http/ { print $2; exit }' /etc/apt/sources.list)
-            fi
-            cat >/etc/apt/sources.list.d/0711-docker.sources <<EOF
+install_engine() {
+    . /etc/os-release
+    if [ "${VERSION_CODENAME:-}" = bookworm ]; then
+        # Its own packages bring Compose 1. Those of the next release run on it; nothing else may come from there.
+        local uri from=/etc/apt/sources.list.d/debian.sources
+        if [ -f "$from" ]; then
+            uri=$(awk '$1 == "URIs:" { print $2; exit }' "$from")
+        else
+            uri=$(awk '$1 == "deb" && $2 ~ /^http/ { print $2; exit }' /etc/apt/sources.list)
+        fi
+        [ -n "$uri" ] || return 1
+        cat >/etc/apt/sources.list.d/0711-docker.sources <<EOF
 Types: deb
 URIs: $uri
 Suites: trixie
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 EOF
-            cat >/etc/apt/preferences.d/0711-docker <<EOF
+        cat >/etc/apt/preferences.d/0711-docker <<EOF
 Package: *
 Pin: release n=trixie
 Pin-Priority: 50
@@ -93,18 +89,29 @@ Package: docker.io docker-cli docker-compose containerd
 Pin: release n=trixie
 Pin-Priority: 900
 EOF
-        fi
-        packages docker.io docker-cli docker-compose iptables
     fi
+    packages docker.io docker-cli docker-compose iptables
+}
+
+start_engine() {
     say "starting the Docker engine"
     if [ -d /run/systemd/system ]; then
         systemctl start docker
     else
         setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null &
     fi
+    local _
     for _ in $(seq 60); do
-        answers && break
+        answers && return
         sleep 1
     done
-    answers || say "the Docker engine does not answer (see /var/log/dockerd.log): the container stories will be skipped"
+    return 1
+}
+
+if answers; then
+    :
+elif [ "$(id -u)" != 0 ]; then
+    say "no Docker engine answers here, and only root can start one: the container stories will be skipped"
+elif ! { command -v dockerd >/dev/null || install_engine; } || ! start_engine; then
+    say "no Docker engine could be set up (see /var/log/dockerd.log): the container stories will be skipped"
 fi

@@ -388,8 +388,7 @@ impl Customer {
         let is_due = self.counted_at.is_none_or(|at| at.elapsed() > COUNT_EVERY);
         let Some(runtime) = self.runtime.as_ref().filter(|_| is_ready && is_due) else { return };
         self.counted_at = Some(Instant::now());
-        let (slug, layout, runtime, send) =
-            (self.slug.clone(), self.layout.clone(), Arc::clone(runtime), send.clone());
+        let (slug, layout, runtime, send) = (self.slug.clone(), self.layout.clone(), Arc::clone(runtime), send.clone());
         tokio::spawn(async move {
             let documents = facts::documents(layout, &runtime).await;
             let _ = send.send(Event::Counted { slug, documents }).await;

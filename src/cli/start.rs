@@ -107,7 +107,12 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Models(args) => verb::models::run(&context, &args).await,
             Verb::Bundle(args) => verb::bundle::run(&context, &args, interrupt).await,
             Verb::Release(args) => verb::release::run(&context, &args).await,
-            Verb::Serve(_) | Verb::Probe(_) | Verb::Agent(_) | Verb::Worker(_) | Verb::Completions(_) | Verb::Help(_) => Ok(()),
+            Verb::Serve(_)
+            | Verb::Probe(_)
+            | Verb::Agent(_)
+            | Verb::Worker(_)
+            | Verb::Completions(_)
+            | Verb::Help(_) => Ok(()),
         }
     });
     // Blocking work that outlives its verb (a parser, a model) must not hold the prompt back.

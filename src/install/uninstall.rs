@@ -54,6 +54,9 @@ pub async fn uninstall(layout: &Layout, slug: &Slug, purge: bool) -> Result<Unin
     }
     if !others(layout, slug)? {
         remove_shared(layout, &mut done).await?;
+        if purge {
+            remove(&layout.release_seen(), &mut done)?;
+        }
     }
     remove(&customer.install_lock(), &mut done)?;
     drop(lock);
@@ -191,7 +194,11 @@ fn left(layout: &Layout, customer: &CustomerLayout) -> Vec<PathBuf> {
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
         .collect();
-    left.extend([layout.slots_file(), layout.models(), layout.bin_dir()].into_iter().filter(|path| path.exists()));
+    left.extend(
+        [layout.slots_file(), layout.models(), layout.bin_dir(), layout.release_seen()]
+            .into_iter()
+            .filter(|path| path.exists()),
+    );
     left.sort();
     left
 }

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::forecast::{self, Forecast, Note};
 use crate::grant::Grant;
-use crate::{
-    Answers, Fault, Faults, Image, Plan, Port, Receipt, Runtime, Service, Slot, SlotTable, Step, Supervision,
-};
+use crate::{Answers, Fault, Faults, Image, Plan, Port, Receipt, Runtime, Service, Slot, SlotTable, Step, Supervision};
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

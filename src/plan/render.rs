@@ -80,7 +80,12 @@ impl Step {
             }
             Self::Images { images } => {
                 let bytes = images.iter().map(|image| image.size_bytes).sum();
-                format!("bring {} image{} ({}) into the engine", images.len(), plural(images.len()), bytes_for_people(bytes))
+                format!(
+                    "bring {} image{} ({}) into the engine",
+                    images.len(),
+                    plural(images.len()),
+                    bytes_for_people(bytes)
+                )
             }
             Self::Config { to, .. } => format!("write `{}`", to.display()),
             Self::Containers { to, .. } => format!("make the containers of `{}`", to.display()),

@@ -138,9 +138,9 @@ impl Explain for Error {
             }
             Self::PortHeld { holder, .. } => Some(Remedy::new(format!("stop {holder}, then run `0711 start`"))),
             Self::Start { role, .. } => Some(Remedy::new(format!("see `0711 logs {role}`"))),
-            Self::Engine { .. } => {
-                Some(Remedy::new("see whether Docker runs (`docker info`); `0711 preflight --docker` says what it lacks"))
-            }
+            Self::Engine { .. } => Some(Remedy::new(
+                "see whether Docker runs (`docker info`); `0711 preflight --docker` says what it lacks",
+            )),
             Self::ContainerAbsent { .. } | Self::Blob { .. } => {
                 Some(Remedy::new("run `0711 install` again: it makes what is missing"))
             }

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use base::{Digest, Role, Timestamp, file};
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, Observation};
 use crate::identity::command_line;
+use crate::{Identity, Observation};
 
 /// What was started: enough to find it again, and to see whether it is still what should run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -88,7 +88,13 @@ impl Drop for Gap {
 }
 
 fn sh(command: &str) -> std::process::ExitStatus {
-    Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+    Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
 }
 
 fn words(args: &[&str]) -> Vec<String> {
@@ -108,6 +114,7 @@ fn nothing_tries_to_leave() {
     gap.run(&product, &words(&["uninstall", "--purge", "--yes"])).expect(0);
     assert_eq!(gap.attempts(), 0, "something tried to reach another machine");
     // The counter counts: a name and an address that are asked for show up.
-    let _ = gap.sh("timeout 1 getent hosts example.com; timeout 1 bash -c ': >/dev/tcp/192.0.2.1/80'").status().unwrap();
+    let _ =
+        gap.sh("timeout 1 getent hosts example.com; timeout 1 bash -c ': >/dev/tcp/192.0.2.1/80'").status().unwrap();
     assert!(gap.attempts() > 0, "the counter sees nothing at all");
 }

@@ -45,7 +45,8 @@ fn bundle() -> &'static (PathBuf, PathBuf) {
             run(["release", "keygen", "--out", &path(key)]).expect(0);
         }
         let init = ["release", "init", "--trust", &path("trust"), "--threshold", "1"];
-        run(init.iter().copied().chain(["--root-key", &path("root.key"), "--release-key", &path("release.key")])).expect(0);
+        run(init.iter().copied().chain(["--root-key", &path("root.key"), "--release-key", &path("release.key")]))
+            .expect(0);
         run(["bundle", "build", "--spec", &spec, "--binary", &path("0711"), "--out", &path("bundle")]).expect(0);
         run(["release", "sign", &path("bundle"), "--trust", &path("trust"), "--key", &path("release.key")]).expect(0);
         (dir.join("bundle"), dir.join("trust/metadata/1.root.json"))
@@ -54,7 +55,8 @@ fn bundle() -> &'static (PathBuf, PathBuf) {
 
 fn install_args(base: u16) -> Vec<String> {
     let (bundle, root) = bundle();
-    let more = ["--bundle", &bundle.display().to_string(), "--trust-root", &root.display().to_string()].map(str::to_owned);
+    let more =
+        ["--bundle", &bundle.display().to_string(), "--trust-root", &root.display().to_string()].map(str::to_owned);
     story::install_args(base).into_iter().chain(more).collect()
 }
 
@@ -92,7 +94,8 @@ fn the_same_story_in_containers() {
         if role == "console" {
             return format!("http://127.0.0.1:{}", base + offset);
         }
-        let address = &inspect(&format!("{project}-{role}"))["NetworkSettings"]["Networks"][format!("{project}-core")]["IPAddress"];
+        let address = &inspect(&format!("{project}-{role}"))["NetworkSettings"]["Networks"][format!("{project}-core")]
+            ["IPAddress"];
         format!("http://{}:{}", address.as_str().unwrap(), base + offset)
     };
     story::tell(&product, base, &install_args(base), &by_container);
@@ -111,7 +114,8 @@ fn check_containers(product: &Product, project: &str) {
         assert_eq!(host["SecurityOpt"], serde_json::json!(["no-new-privileges:true"]), "{role}");
         assert!(host["Memory"].as_u64().unwrap() > 0 && host["PidsLimit"].as_u64().unwrap() > 0, "{role}");
         assert_ne!(found["Config"]["User"], "0:0", "{role}");
-        let published: Vec<_> = host["PortBindings"].as_object().unwrap().values().flat_map(|all| all.as_array().unwrap()).collect();
+        let published: Vec<_> =
+            host["PortBindings"].as_object().unwrap().values().flat_map(|all| all.as_array().unwrap()).collect();
         assert_eq!(published.is_empty(), role != "console", "{role}");
         assert!(published.iter().all(|port| port["HostIp"] == "127.0.0.1"), "{role}: {published:?}");
         let mounts = found["Mounts"].as_array().unwrap();
@@ -119,6 +123,28 @@ fn check_containers(product: &Product, project: &str) {
         assert_eq!(share.is_some(), role == "ingest", "{role}");
         assert!(share.is_none_or(|mount| mount["RW"] == false), "{role}");
     }
+}
+
+/// `kill -9` at every journal record, and nothing left on the engine in the end.
+#[test]
+fn killed_at_every_record_in_containers() {
+    if std::env::var_os("ZERO711_SOAK").is_none() {
+        println!("skipped: two dozen installations in containers take long; scripts/soak.sh runs them");
+        return;
+    }
+    if !engine_is_here() {
+        return;
+    }
+    let volumes = || docker(&["volume", "ls", "-q"]).expect(0).out;
+    let before = volumes();
+    let product = Product::new();
+    crate::kill::kill_at_every_record(&product, &install_args(free_port_base()));
+    let project = project(&product);
+    assert_eq!(made(&project).len(), 8, "six containers and two networks");
+    assert_eq!(docker(&["images", "-q", "--filter", "label=com.0711.loading"]).expect(0).out, "");
+    product.ok(&["uninstall", "--purge", "--yes"]);
+    assert_eq!(made(&project), Vec::<String>::new());
+    assert_eq!(volumes(), before);
 }
 
 /// `scripts/release.sh` makes one file; it installs without network or checkout, and a damaged one does nothing.

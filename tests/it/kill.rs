@@ -19,7 +19,10 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(900);
 
 fn command(product: &Product, base: u16) -> Command {
-    let args = install_args(base);
+    install(product, &install_args(base))
+}
+
+fn install(product: &Product, args: &[String]) -> Command {
     let mut command = product.command(&args.iter().map(String::as_str).collect::<Vec<_>>());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -67,19 +70,22 @@ fn nothing_was_done_twice(product: &Product) {
 
 #[test]
 fn kill_at_every_journal_record() {
-    let product = Product::new();
-    let base = free_port_base();
+    kill_at_every_record(&Product::new(), &install_args(free_port_base()));
+}
+
+/// Kills `install` at each record it writes for the first time, until it comes to its end.
+pub fn kill_at_every_record(product: &Product, args: &[String]) {
     let started = Instant::now();
     let mut next = 1;
     let mut kills = 0;
     loop {
         assert!(started.elapsed() < DEADLINE, "the installation does not end");
-        let mut child = command(&product, base).spawn().unwrap();
+        let mut child = install(product, args).spawn().unwrap();
         let ended = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break Some(status);
             }
-            if milestones(&product) >= next {
+            if milestones(product) >= next {
                 break None;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -93,19 +99,19 @@ fn kill_at_every_journal_record() {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 kills += 1;
-                next = milestones(&product) + 1;
+                next = milestones(product) + 1;
             }
         }
     }
-    println!("killed {kills} times, {} records", records(&product).len());
+    println!("killed {kills} times, {} records", records(product).len());
     assert!(kills >= 12, "only {kills} kills");
-    nothing_was_done_twice(&product);
-    let killed = outcome(&product);
+    nothing_was_done_twice(product);
+    let killed = outcome(product);
     assert_eq!(killed["documents"], killed["documents_in_lake"]);
     assert_eq!(killed["adapter_decision"], "promoted", "{killed}");
     // One more run finds everything in place and changes nothing.
     let receipt = fs::read(product.customer().join("receipt.json")).unwrap();
-    assert!(command(&product, base).status().unwrap().success());
+    assert!(install(product, args).status().unwrap().success());
     assert_eq!(fs::read(product.customer().join("receipt.json")).unwrap(), receipt);
 }
 

@@ -122,9 +122,9 @@ pub fn free_port_base() -> u16 {
 
 impl Drop for Product {
     fn drop(&mut self) {
-        // Whatever the test left running ends with it. Failing to stop fails no test that passed.
+        // Whatever the test left running, or on an engine, ends with it. Failing to remove it fails no test that passed.
         if self.root.join("run").exists() {
-            let _ = self.command(&["stop"]).output();
+            let _ = self.command(&["uninstall", "--purge", "--yes"]).output();
         }
     }
 }

@@ -57,7 +57,13 @@ pub(crate) fn take(blobs: &Blobs, path: &Path) -> Result<Taken, Error> {
     let config: ImageConfig =
         serde_json::from_slice(&config_bytes).map_err(|error| refused(format!("its configuration: {error}")))?;
     let mut taken = Taken {
-        tag: saved.repo_tags.iter().flatten().next().and_then(|name| name.rsplit_once(':')).map(|(_, tag)| tag.to_owned()),
+        tag: saved
+            .repo_tags
+            .iter()
+            .flatten()
+            .next()
+            .and_then(|name| name.rsplit_once(':'))
+            .map(|(_, tag)| tag.to_owned()),
         config: {
             let (digest, size_bytes) = blobs.put_bytes(&config_bytes)?;
             Blob { digest, size_bytes, kind: BlobKind::Config }
@@ -208,11 +214,9 @@ mod tests {
         });
         let manifest = json!([{"Config": "c.json", "RepoTags": ["store:1.2"], "Layers": ["a/layer.tar"]}]);
         let path = dir.join("saved.tar");
-        let files: [(&str, &[u8]); 3] = [
-            ("c.json", config.to_string().as_bytes()),
-            ("a/layer.tar", &layer),
-            ("manifest.json", manifest.to_string().as_bytes()),
-        ];
+        let (config, manifest) = (config.to_string(), manifest.to_string());
+        let files: [(&str, &[u8]); 3] =
+            [("c.json", config.as_bytes()), ("a/layer.tar", &layer), ("manifest.json", manifest.as_bytes())];
         std::fs::write(&path, tar_of(&files)).unwrap();
         path
     }

@@ -167,7 +167,8 @@ impl Build {
 /// Takes an image of others.
 fn archived(spec: &ImageSpec, path: &Path, blobs: &Blobs, kept: &mut Vec<Blob>) -> Result<Image, Error> {
     let taken = archive::take(blobs, path)?;
-    let untagged = || Error::Source { path: path.to_owned(), reason: "it has no tag; name one in the specification".into() };
+    let untagged =
+        || Error::Source { path: path.to_owned(), reason: "it has no tag; name one in the specification".into() };
     let tag = spec.tag.clone().or(taken.tag).ok_or_else(untagged)?;
     let sbom = sbom::of_packages(&spec.name, &tag, &taken.packages)?;
     let digest = taken.config.digest;

@@ -45,9 +45,11 @@ impl VerifiedRelease {
     pub fn image(&self, image: &Image) -> Result<ImageContent, Error> {
         let refused = |reason: &str| Error::Image { name: image.name.clone(), reason: reason.to_owned() };
         let manifest_bytes = self.document(&image.manifest)?;
-        let manifest: Manifest = serde_json::from_slice(&manifest_bytes).map_err(|_| refused("its manifest is none"))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&manifest_bytes).map_err(|_| refused("its manifest is none"))?;
         let layer = |descriptor: &Descriptor| -> Result<LayerContent, Error> {
-            let blob = self.release().blob(&descriptor.digest).ok_or_else(|| refused("a layer is not in the release"))?;
+            let blob =
+                self.release().blob(&descriptor.digest).ok_or_else(|| refused("a layer is not in the release"))?;
             let BlobKind::Layer { diff_id, unpacked_bytes } = blob.kind else {
                 return Err(refused("a layer is none"));
             };

@@ -1,11 +1,7 @@
 use install::Goes;
 use plan::bytes_for_people;
 
-use crate::{
-    context::Context,
-    failure::Outcome,
-    printer::shown,
-};
+use crate::{context::Context, failure::Outcome, printer::shown};
 
 /// Lists everything the installation has on this machine.
 pub async fn run(context: &Context) -> Outcome {

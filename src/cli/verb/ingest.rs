@@ -50,7 +50,9 @@ pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationTo
 async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: CancellationToken) -> Outcome<Report> {
     if parts.config.as_ref().is_some_and(|config| config.containers.is_some()) {
         let failure = Failure::new(Exit::Usage, "a container reads only the folders that were mounted for it");
-        return Err(failure.remedy("name all folders in `0711 install --folder DIR`, then run `0711 ingest` without a folder"));
+        return Err(
+            failure.remedy("name all folders in `0711 install --folder DIR`, then run `0711 ingest` without a folder")
+        );
     }
     let mut folders = Vec::new();
     for folder in &args.folders {

@@ -183,7 +183,8 @@ impl ModelSource for Models<'_> {
         progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     ) -> Pin<Box<dyn Future<Output = Result<PathBuf, install::Cause>> + Send + 'a>> {
         Box::pin(async move {
-            let named = |release: &&VerifiedRelease| release.release().models.iter().any(|known| known.digest == model.digest);
+            let named =
+                |release: &&VerifiedRelease| release.release().models.iter().any(|known| known.digest == model.digest);
             if let Some(path) = self.release.filter(named).and_then(|release| release.blob_path(&model.digest)) {
                 return Ok(path);
             }

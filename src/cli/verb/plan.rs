@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use ::license::{Found, Seen, Standing, embedded_roots};
 use ::bundle::release::{self, VerifiedRelease};
+use ::license::{Found, Seen, Standing, embedded_roots};
 use ::plan::{Answers, Binary, Grant, Image, Inputs, Proposal, Runtime, make};
 use base::{Clock, CustomerLayout, Digest, Exit, Layout, file};
 use serde_json::json;

@@ -72,8 +72,16 @@ async fn install(root: &Path, plan: &Plan, files: &Files) -> Result<Outcome, Err
     let layout = Layout::rooted(root);
     let binary = files.dir.path().join("binary");
     let clock = Clock::fixed(Timestamp::from_millis(1_763_812_800_000));
-    let installer =
-        Installer { layout: &layout, plan, license: LICENSE, binary: &binary, models: files, release: None, waits: false, clock };
+    let installer = Installer {
+        layout: &layout,
+        plan,
+        license: LICENSE,
+        binary: &binary,
+        models: files,
+        release: None,
+        waits: false,
+        clock,
+    };
     installer.run(&|_| (), &CancellationToken::new()).await
 }
 
@@ -122,6 +130,7 @@ async fn interrupted_after_any_step_the_receipt_is_the_same() {
             license: LICENSE,
             binary: &binary,
             models: &files,
+            release: None,
         };
         {
             // What a killed run leaves: some effects, and a journal that speaks of fewer.
@@ -207,6 +216,7 @@ async fn a_damaged_model_is_noticed_and_replaced() {
         license: LICENSE,
         binary: Path::new("/"),
         models: &files,
+        release: None,
     };
     let step = plan.step(StepId::ChatModel).unwrap();
     assert_eq!(world.probe(step, Depth::Whole).await.unwrap(), Probe::Missing);

@@ -94,7 +94,8 @@ fn is_owned(path: &Path, (user, group): (u32, u32)) -> bool {
 /// Gives a file, or a folder with all it holds, to the containers' user. Links are not followed.
 fn give(path: &Path, owner: (u32, u32)) -> Result<(), Error> {
     for entry in WalkDir::new(path).follow_links(false) {
-        let entry = entry.map_err(|error| Error::File { act: "look at", path: path.to_owned(), source: error.into() })?;
+        let entry =
+            entry.map_err(|error| Error::File { act: "look at", path: path.to_owned(), source: error.into() })?;
         if entry.file_type().is_symlink() || is_owned(entry.path(), owner) {
             continue;
         }

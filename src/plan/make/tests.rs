@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base::Timestamp;
+use base::{Explain, Timestamp};
 use host::{Cpu, Disk, Folder, Listener, Os, Survey};
 use license::Standing;
 

@@ -170,8 +170,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Engine`].
     pub async fn made(&self, project: &str, customer: &str) -> Result<Made, Error> {
-        let labels =
-            vec![format!("{CUSTOMER_LABEL}={customer}"), format!("com.docker.compose.project={project}")];
+        let labels = vec![format!("{CUSTOMER_LABEL}={customer}"), format!("com.docker.compose.project={project}")];
         let filters = HashMap::from([("label".to_owned(), labels)]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let containers =

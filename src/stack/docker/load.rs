@@ -70,7 +70,8 @@ impl Engine {
             return Ok(Loaded::default());
         }
         let total: u64 = image.layers.iter().map(|layer| layer.size_bytes).sum();
-        let thin = if self.has_containerd_store() { None } else { Some(self.load_missing(image, total, progress).await) };
+        let thin =
+            if self.has_containerd_store() { None } else { Some(self.load_missing(image, total, progress).await) };
         let loaded = match thin {
             Some(Ok(loaded)) if self.has(image).await? => loaded,
             // An engine that does not answer will not answer the second time either.
@@ -278,7 +279,11 @@ fn write_archive(
             archive.append_data(&mut header(layer.size_bytes), name, Exactly::new(counted, layer.size_bytes))?;
         } else {
             let unpacked = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, counted))?;
-            archive.append_data(&mut header(layer.unpacked_bytes), name, Exactly::new(unpacked, layer.unpacked_bytes))?;
+            archive.append_data(
+                &mut header(layer.unpacked_bytes),
+                name,
+                Exactly::new(unpacked, layer.unpacked_bytes),
+            )?;
         }
     }
     archive.into_inner()?.finish()
