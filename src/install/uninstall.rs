@@ -68,13 +68,19 @@ pub async fn uninstall(layout: &Layout, slug: &Slug, purge: bool) -> Result<Unin
 /// Removes the customer's containers and networks, and images nobody else uses. What the plan on disk does not name, or has not
 /// our label, is somebody else's.
 async fn remove_containers(customer: &CustomerLayout, done: &mut Uninstalled) -> Result<(), Error> {
-    let Some(plan) = crate::read_plan(customer)? else { return Ok(()) };
-    let Some(Step::Containers { project, .. }) = plan.step(StepId::Containers) else { return Ok(()) };
+    // A damaged plan must not keep anybody from uninstalling: the configuration names the project too.
+    let plan = crate::read_plan(customer).ok().flatten();
+    let planned = plan.as_ref().and_then(|plan| match plan.step(StepId::Containers) {
+        Some(Step::Containers { project, .. }) => Some(project.clone()),
+        _ => None,
+    });
+    let configured = || Some(stack::service_config(customer).ok()?.containers?.project);
+    let Some(project) = planned.or_else(configured) else { return Ok(()) };
     let engine = Engine::connect().await.map_err(Error::Stack)?;
-    let made = engine.made(project, plan.slug().as_str()).await.map_err(Error::Stack)?;
+    let made = engine.made(&project, customer.slug().as_str()).await.map_err(Error::Stack)?;
     engine.remove(&made).await.map_err(Error::Stack)?;
     done.removed_from_engine = made.containers.into_iter().chain(made.networks).collect();
-    for image in plan.images() {
+    for image in plan.iter().flat_map(plan::Plan::images) {
         if engine.remove_image(&image.id.to_string()).await.map_err(Error::Stack)? {
             done.removed_from_engine.push(format!("{}:{}", image.name, image.tag));
         }
