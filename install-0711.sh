@@ -38,10 +38,11 @@ from_source() {
 }
 
 from_payload() {
-    local folder place free status=0
+    local folder place free mask status=0
     # /tmp may be full, or admit no programs.
     if [ "$(id -u)" = 0 ]; then folder=/var/lib/0711; else folder=${XDG_CACHE_HOME:-$HOME/.cache}/0711; fi
     place=$folder/release-${payload_sha256:0:16}
+    mask=$(umask)
     umask 077
     mkdir -p "$folder"
     # What is read is what was opened, whatever happens to the name meanwhile.
@@ -55,17 +56,24 @@ from_payload() {
         rm -rf "$place.part" "$place"
         mkdir "$place.part"
         tail -c "+$((payload_at + 1))" <&3 | tee >(sha256sum >"$place.part/sum") | tar --extract --file=- --directory="$place.part" --no-same-owner ||
-            fail "the payload cannot be unpacked" "copy the file again"
+            { rm -rf "$place.part" && fail "the payload is damaged and cannot be unpacked" "copy the file again"; }
         # The process that digests may end a moment after the one that unpacks.
-        while [ ! -s "$place.part/sum" ]; do sleep 0.1; done
+        local _
+        for _ in $(seq 100); do
+            [ ! -s "$place.part/sum" ] || break
+            sleep 0.1
+        done
         [ "$(cut -d ' ' -f 1 "$place.part/sum")" = "$payload_sha256" ] || {
             rm -rf "$place.part"
             fail "the payload is damaged" "copy the file again"
         }
         : >"$place.part/whole"
+        # A file cut short by a power failure must not pass for a whole one.
+        sync -f "$place.part"
         mv "$place.part" "$place"
     fi
     exec 3<&-
+    umask "$mask"
     "$place/0711" install --bundle "$place/bundle" --trust-root "$place/root.json" "$@" || status=$?
     if [ $status = 0 ]; then
         rm -rf "$place"

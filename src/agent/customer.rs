@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use base::{Clock, CustomerLayout, Layout, Role, Slug, file};
+use base::{Clock, CustomerLayout, Layout, Role, Slug, Timestamp, file};
 use stack::{Observation, Readiness, RoleRecord, RoleState, Runtime};
 use tokio::sync::mpsc;
 
@@ -14,7 +14,7 @@ use self::role::Supervised;
 use self::status::KnownLicense;
 use crate::budget::Verdict;
 use crate::facts;
-use crate::supervisor::{Event, Order, Past, chain};
+use crate::supervisor::{Event, Order, Past, StartFailure, chain};
 
 /// One customer's roles, as they should be and as they are.
 pub(crate) struct Customer {
@@ -55,6 +55,8 @@ const TURN_PATIENCE: Duration = Duration::from_secs(20);
 const START_PATIENCE: Duration = Duration::from_secs(300);
 /// A role under full load may miss a probe; one that misses all of them for this long is stuck.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two attempts at an engine that does not answer.
+const ENGINE_WAIT_MS: i64 = 5_000;
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 impl Customer {
@@ -77,8 +79,9 @@ impl Customer {
         }
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        !self.stopping.is_empty()
+    /// Returns whether something is being started or stopped just now: an order is carried out when that has ended.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.stopping.is_empty() || !self.starting.is_empty()
     }
 
     /// Returns whether something is under way that deserves a closer look.
@@ -210,21 +213,35 @@ impl Customer {
         self.starting.insert(role);
         let (slug, runtime, send) = (self.slug.clone(), Arc::clone(runtime), send.clone());
         tokio::spawn(async move {
-            let outcome = runtime.start(role).await.map_err(|error| chain(&error));
+            let outcome = runtime.start(role).await.map_err(|error| StartFailure {
+                reason: chain(&error),
+                is_of_engine: matches!(error, stack::Error::Engine { .. }),
+            });
             // The supervisor is gone when the agent ends; the next one adopts what was started.
             let _ = send.send(Event::Started { slug, role, outcome }).await;
         });
     }
 
     /// Takes note of what became of a start.
-    pub(crate) fn started(&mut self, role: Role, outcome: Result<RoleRecord, String>, past: &mut Past) {
+    pub(crate) fn started(&mut self, role: Role, outcome: Result<RoleRecord, StartFailure>, past: &mut Past) {
         self.starting.remove(&role);
+        let now = self.clock.now();
         match outcome {
             Ok(record) => {
-                past.tell(self.clock.now(), &self.slug, role, format!("started (pid {})", record.identity.pid));
+                past.tell(now, &self.slug, role, format!("started (pid {})", record.identity.pid));
                 self.at(role).began(record);
             }
-            Err(error) => self.ended(role, &error, past),
+            // The role did not fail: an engine that is being updated comes back, and no restart of the role is spent on it.
+            Err(failure) if failure.is_of_engine => {
+                let slug = self.slug.clone();
+                let known = self.at(role);
+                if known.last_error.as_ref() != Some(&failure.reason) {
+                    past.tell(now, &slug, role, format!("waits for the engine ({})", failure.reason));
+                }
+                known.last_error = Some(failure.reason);
+                known.state = RoleState::BackingOff { until: Timestamp::from_millis(now.millis() + ENGINE_WAIT_MS) };
+            }
+            Err(failure) => self.ended(role, &failure.reason, past),
         }
     }
 
@@ -281,6 +298,8 @@ impl Customer {
             return false;
         }
         let state = match readiness {
+            // Nobody could ask: what was known of the role stands.
+            Readiness::Unknown(_) => return false,
             Readiness::Ready => RoleState::Ready,
             Readiness::Starting => RoleState::Starting,
             Readiness::Failing(reason) if known.was_ready => RoleState::Unhealthy { reason },
@@ -345,7 +364,9 @@ impl Customer {
 
     /// Stops roles in reverse start order, beside the supervisor's task.
     fn stop(&mut self, roles: BTreeSet<Role>, send: &mpsc::Sender<Event>) {
-        let roles: Vec<Role> = roles.into_iter().filter(|role| !self.stopping.contains(role)).collect();
+        // What is being started is stopped when it has a process: the next look finds one that nobody wants.
+        let is_idle = |role: &Role| !self.stopping.contains(role) && !self.starting.contains(role);
+        let roles: Vec<Role> = roles.into_iter().filter(is_idle).collect();
         let Some(runtime) = self.runtime.clone().filter(|_| !roles.is_empty()) else { return };
         self.stopping.extend(&roles);
         let (slug, send) = (self.slug.clone(), send.clone());

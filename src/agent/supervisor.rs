@@ -25,9 +25,17 @@ pub(crate) enum Event {
     /// The lake was asked.
     Counted { slug: Slug, documents: Option<u64> },
     /// A role was started, or could not be.
-    Started { slug: Slug, role: Role, outcome: Result<RoleRecord, String> },
+    Started { slug: Slug, role: Role, outcome: Result<RoleRecord, StartFailure> },
     /// Roles were stopped, or could not be.
     Stopped { slug: Slug, outcomes: Vec<(Role, Result<(), String>)> },
+}
+
+/// Why a role could not be started.
+#[derive(Debug)]
+pub(crate) struct StartFailure {
+    pub(crate) reason: String,
+    /// The engine did not answer, or refused: no fault of the role.
+    pub(crate) is_of_engine: bool,
 }
 
 /// What somebody may order.
@@ -110,7 +118,7 @@ impl Supervisor {
     fn reconcile(&mut self) {
         match install::installed(&self.layout) {
             Ok(slugs) => {
-                self.customers.retain(|slug, customer| slugs.contains(slug) || customer.is_stopping());
+                self.customers.retain(|slug, customer| slugs.contains(slug) || customer.is_busy());
                 for slug in slugs {
                     self.customers.entry(slug.clone()).or_insert_with(|| Customer::new(&self.layout, slug, self.clock));
                 }
@@ -152,7 +160,10 @@ impl Supervisor {
                 if let Some(customer) = self.customers.get_mut(&slug) {
                     customer.started(role, outcome, &mut self.past);
                 }
-                true
+                // One that was ordered to stop meanwhile is stopped before the order is answered.
+                self.reconcile();
+                self.answer_waiting();
+                false
             }
             Event::Stopped { slug, outcomes } => {
                 if let Some(customer) = self.customers.get_mut(&slug) {
@@ -186,9 +197,8 @@ impl Supervisor {
 
     fn answer_waiting(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
-            let is_stopping =
-                waiting.slugs.iter().filter_map(|slug| self.customers.get(slug)).any(Customer::is_stopping);
-            if is_stopping {
+            let is_busy = waiting.slugs.iter().filter_map(|slug| self.customers.get(slug)).any(Customer::is_busy);
+            if is_busy {
                 self.waiting.push(waiting);
             } else {
                 let _ = waiting.reply.send(Some(self.status()));

@@ -23,6 +23,7 @@ const STACK_BYTES: usize = 16 << 20;
 
 /// Parses the command line, runs the verb, prints a failure, and returns the exit code.
 pub fn main() -> ExitCode {
+    unblock_index_writer();
     // The parsing worker starts before anything else is set up: it shall hold nothing it does not need.
     if is_worker() {
         extract::worker::main();
@@ -44,6 +45,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit.code())
         }
     }
+}
+
+/// Gives Lance's full-text index a queue that never fills.
+///
+/// Lance 8.0.1 fills that queue from a thread of its compute pool and empties it by work for the same pool, which has one thread on machines
+/// of up to three processors: a queue of the default size stops an index of some ten thousand passages for ever (seen in
+/// `InnerBuilder::write_posting_lists`). What is queued is in memory already: an entry stands for 256 words, a place in the queue for some fifty bytes.
+fn unblock_index_writer() {
+    const QUEUE: (&str, &str) = ("LANCE_FTS_WRITE_QUEUE_SIZE", "65536");
+    // SAFETY: the program has one thread as yet, so nobody reads the environment meanwhile.
+    unsafe { std::env::set_var(QUEUE.0, QUEUE.1) };
 }
 
 fn is_worker() -> bool {

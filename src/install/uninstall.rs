@@ -79,6 +79,7 @@ async fn remove_containers(customer: &CustomerLayout, done: &mut Uninstalled) ->
     let engine = Engine::connect().await.map_err(Error::Stack)?;
     let made = engine.made(&project, customer.slug().as_str()).await.map_err(Error::Stack)?;
     engine.remove(&made).await.map_err(Error::Stack)?;
+    engine.remove_leftovers().await.map_err(Error::Stack)?;
     done.removed_from_engine = made.containers.into_iter().chain(made.networks).collect();
     for image in plan.iter().flat_map(plan::Plan::images) {
         if engine.remove_image(&image.id.to_string()).await.map_err(Error::Stack)? {

@@ -14,7 +14,7 @@ pub fn unit_text(layout: &Layout) -> String {
         "[Unit]\n\
          Description=0711 agent: keeps the brain's services running\n\
          Wants=network-online.target\n\
-         After=network-online.target local-fs.target\n\
+         After=network-online.target local-fs.target docker.service\n\
          \n\
          [Service]\n\
          Type=exec\n\

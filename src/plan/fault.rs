@@ -58,6 +58,8 @@ pub enum Fault {
     PortBaseTaken { port_base: u16, owner: Slug },
     #[error("no block of 100 ports is free")]
     NoFreePorts,
+    #[error("the services are installed as processes and are to be containers, or the other way round")]
+    RuntimeFixed,
     #[error("the services are to be containers, and there is no image `{name}` for them")]
     ImageMissing { name: &'static str },
     #[error("the license is for `{licensed}`, not for `{slug}`")]
@@ -100,6 +102,9 @@ impl Explain for Fault {
             Self::PortBaseFixed { .. } => "leave out `--port-base`",
             Self::NoFreePorts => "choose a block yourself with `--port-base N`",
             Self::ModelMissing { .. } => "choose another profile; `0711 models list` shows them",
+            Self::RuntimeFixed => {
+                "run `0711 uninstall` first: it keeps the data, and the next `0711 install` takes it up"
+            }
             Self::ImageMissing { .. } => "name the release bundle with `--bundle PATH`, or use `--runtime native`",
             Self::FolderMissing { .. } | Self::NotAFolder { .. } => "correct the path, or mount what it stands for",
             Self::FolderDenied { .. } => "give this user the right to read it, or run as a user who may",

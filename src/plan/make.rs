@@ -69,6 +69,8 @@ pub struct Inputs<'a> {
     pub answers: &'a Answers,
     /// What is installed now.
     pub receipt: Option<&'a Receipt>,
+    /// What the installed services run as; nothing where none are installed.
+    pub installed_runtime: Option<Runtime>,
     /// Where everything goes.
     pub layout: &'a Layout,
 }
@@ -120,6 +122,9 @@ fn draft_unless(inputs: &Inputs<'_>, of_machine: Vec<Fault>) -> Result<Draft, Fa
     let mut faults = inputs.answers.faults();
     faults.extend(inputs.grant.faults(inputs.answers.slug().ok().as_ref(), inputs.receipt.is_some()));
     faults.extend(folder_faults(inputs));
+    if inputs.installed_runtime.is_some_and(|installed| installed != inputs.answers.runtime) {
+        faults.push(Fault::RuntimeFixed);
+    }
     faults.extend(of_machine);
     let parts = parts(inputs).map_err(|fault| faults.extend(fault)).ok();
     let Some(parts) = parts.filter(|_| faults.is_empty()) else {

@@ -120,8 +120,9 @@ impl Runtime {
     pub async fn probe(&self, role: Role, deadline: Duration) -> Readiness {
         match tokio::time::timeout(deadline, self.endpoint(role)).await {
             Ok(Ok(endpoint)) => probe(&endpoint, deadline).await,
+            Ok(Err(error @ Error::Engine { .. })) => Readiness::Unknown(error.to_string()),
             Ok(Err(error)) => Readiness::Failing(error.to_string()),
-            Err(_) => Readiness::Failing("the engine did not say where it is".to_owned()),
+            Err(_) => Readiness::Unknown("the engine did not say where it is".to_owned()),
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum Readiness {
     Starting,
     /// No answer in time, or another one.
     Failing(String),
+    /// It could not be asked: the engine does not say where it is.
+    Unknown(String),
 }
 
 /// What was found where a role should be.

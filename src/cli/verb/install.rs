@@ -131,9 +131,15 @@ impl<'a> Shown<'a> {
                     current.update(progress);
                 }
             }
-            Event::StepFinished { was_done, .. } => {
+            Event::StepFinished { was_done, evidence, .. } => {
                 if let Some((_, current)) = self.current.take() {
                     current.finish(if *was_done { "already so" } else { "" });
+                }
+                if let Some(path) = evidence.0.get("edited_file_kept_as").and_then(Value::as_str).filter(|_| !was_done)
+                {
+                    printer.note(format!(
+                        "note: the compose file had been edited by hand; the edited one is now `{path}`"
+                    ));
                 }
             }
             Event::StepFailed { .. } => self.close(),

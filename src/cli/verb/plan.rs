@@ -198,6 +198,7 @@ pub struct Examined {
     grant: Grant,
     slots: ::plan::SlotTable,
     receipt: Option<::plan::Receipt>,
+    installed_runtime: Option<Runtime>,
 }
 
 /// Proves the bundle that was named, if one was: nothing older than what was seen, or than what is installed.
@@ -272,6 +273,7 @@ pub async fn examine(layout: &Layout, answers: Answers, release: Option<Verified
         grant: Grant::new(&entitlement, standing),
         slots: ::install::read_slots(layout)?,
         receipt: ::install::read_receipt(&customer)?,
+        installed_runtime: ::install::read_plan(&customer)?.map(|plan| plan.answers().runtime),
         host: host::facts(&[layout.var(), layout.bin_dir()], &answers.folders, SURVEY_BUDGET),
         binary,
         models,
@@ -296,6 +298,7 @@ impl Examined {
             slots: &self.slots,
             answers: &self.answers,
             receipt: self.receipt.as_ref(),
+            installed_runtime: self.installed_runtime,
             layout: &self.layout,
         }
     }

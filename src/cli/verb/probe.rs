@@ -21,6 +21,6 @@ pub fn run(context: &Context, args: &ServeArgs) -> Outcome {
     match runtime()?.block_on(probe(&endpoint, PATIENCE)) {
         Readiness::Ready => Ok(()),
         Readiness::Starting => not_ready("it is starting"),
-        Readiness::Failing(why) => not_ready(&why),
+        Readiness::Failing(why) | Readiness::Unknown(why) => not_ready(&why),
     }
 }

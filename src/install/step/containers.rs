@@ -1,6 +1,6 @@
 //! The compose file, and the containers it describes.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 use base::config::{Containers, ServiceConfig};
@@ -15,6 +15,8 @@ use crate::Error;
 use crate::act::Probe;
 use crate::files::bytes_if_any;
 
+/// `core` and `edge`.
+const NETWORKS: usize = 2;
 const COMPOSE_BYTES_MAX: u64 = 4 << 20;
 
 pub(super) async fn probe(world: &World<'_>, to: &Path) -> Result<Probe, Error> {
@@ -28,6 +30,9 @@ pub(super) async fn probe(world: &World<'_>, to: &Path) -> Result<Probe, Error> 
         return Ok(Probe::Missing);
     }
     let engine = Engine::connect().await.map_err(Error::Stack)?;
+    if !has_networks(&engine, config, containers).await? {
+        return Ok(Probe::Missing);
+    }
     for role in Role::ALL {
         if !engine.has_container(containers, role, config_digest(config)?).await.map_err(Error::Stack)? {
             return Ok(Probe::Missing);
@@ -48,12 +53,23 @@ pub(super) async fn apply(world: &World<'_>, project: &str, to: &Path) -> Result
         give(&path, owner)?;
     }
     let kept = stack::docker::write_compose(to, &text(world, config)?).map_err(Error::Stack)?;
+    let engine = Engine::connect().await.map_err(Error::Stack)?;
+    if !has_networks(&engine, config, containers).await? {
+        // Containers remember the network they were made for, also when another of its name has come.
+        let made = engine.made(project, config.slug.as_str()).await.map_err(Error::Stack)?;
+        engine.remove(&made).await.map_err(Error::Stack)?;
+    }
     stack::docker::create(project, to).await.map_err(Error::Stack)?;
     let evidence = Evidence::default();
     Ok(match kept {
         Some(path) => evidence.with("edited_file_kept_as", path.display().to_string()),
         None => evidence,
     })
+}
+
+async fn has_networks(engine: &Engine, config: &ServiceConfig, containers: &Containers) -> Result<bool, Error> {
+    let made = engine.made(&containers.project, config.slug.as_str()).await.map_err(Error::Stack)?;
+    Ok(made.networks.len() == NETWORKS)
 }
 
 fn wanted<'a>(world: &World<'a>) -> Option<(&'a ServiceConfig, &'a Containers)> {
@@ -99,7 +115,8 @@ fn give(path: &Path, owner: (u32, u32)) -> Result<(), Error> {
         if entry.file_type().is_symlink() || is_owned(entry.path(), owner) {
             continue;
         }
-        let given = chown(entry.path(), Some(owner.0), Some(owner.1));
+        // Never what a link points to, also when one takes the file's place just now.
+        let given = lchown(entry.path(), Some(owner.0), Some(owner.1));
         given.map_err(Error::file("give to the containers' user", entry.path()))?;
     }
     Ok(())

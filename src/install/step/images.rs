@@ -41,5 +41,6 @@ pub(super) async fn apply(world: &World<'_>, images: &[Image], report: Report<'_
         layers += loaded.layers_sent;
         bytes += loaded.sent_bytes;
     }
+    engine.remove_leftovers().await.map_err(Error::Stack)?;
     Ok(Evidence::default().with("layers_sent", layers).with("sent_bytes", bytes))
 }

@@ -80,5 +80,8 @@ fn put(from: &Path, to: &Path, digest: Digest, name: &str) -> Result<(), Error> 
     if found != digest {
         return Err(Error::DigestMismatch { what: format!("model {name}"), expected: digest, found });
     }
+    // Whatever the umask, and the rights in the cache: a container's user reads it too, and it is no secret.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&fresh, mode).map_err(Error::file("open for reading", &fresh))?;
     place(&fresh, to)
 }

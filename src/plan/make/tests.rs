@@ -91,6 +91,7 @@ impl Case {
             slots: &self.slots,
             answers: &self.answers,
             receipt: self.receipt.as_ref(),
+            installed_runtime: self.receipt.as_ref().map(|_| Runtime::Native),
             layout: &self.layout,
         }
     }
@@ -324,4 +325,12 @@ fn containers_without_an_image_are_refused() {
     let faults = case.make().unwrap_err();
     assert_eq!(faults.list(), [Fault::ImageMissing { name: "0711/platform" }]);
     assert!(faults.remedy().unwrap().0.contains("--bundle"));
+}
+
+#[test]
+fn processes_do_not_become_containers_under_way() {
+    let mut case = case().installed();
+    case.answers.runtime = Runtime::Docker;
+    case.images = in_containers().images;
+    assert_eq!(case.make().unwrap_err().list(), [Fault::RuntimeFixed]);
 }

@@ -41,6 +41,8 @@ pub(crate) struct Container {
     pub(crate) image: String,
     /// The configuration it was made for.
     pub(crate) config: Option<Digest>,
+    /// Whose it is, by our label.
+    pub(crate) customer: Option<String>,
     /// Its addresses, by network.
     pub(crate) addresses: HashMap<String, IpAddr>,
     /// How it ended, when it did.
@@ -101,7 +103,10 @@ impl Engine {
     }
 
     /// Removes what only kept the layers of an interrupted loading. One that is in use stays.
-    pub(crate) async fn remove_leftovers(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub async fn remove_leftovers(&self) -> Result<(), Error> {
         let filters = HashMap::from([("label".to_owned(), vec![LOADING_LABEL.to_owned()])]);
         let options = ListImagesOptionsBuilder::default().all(true).filters(&filters).build();
         let images = self.client.list_images(Some(options)).await.map_err(Error::engine("list the images"))?;
@@ -234,6 +239,7 @@ impl From<ContainerInspectResponse> for Container {
             pid: state.pid.filter(|_| is_running).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
             image: found.image.unwrap_or_default(),
             config: labels.get(CONFIG_LABEL).and_then(|digest| digest.parse().ok()),
+            customer: labels.get(CUSTOMER_LABEL).cloned(),
             addresses: networks.into_iter().filter_map(address).collect(),
             end: has_ended.then_some(end),
         }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base::Digest;
+use bollard::errors::Error as ClientError;
 use bollard::query_parameters::ImportImageOptionsBuilder;
 use bundle::release::{ImageContent, LayerContent};
 use bytes::Bytes;
@@ -67,6 +68,8 @@ impl Engine {
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<Loaded, Error> {
         if self.has(image).await? {
+            // What an interrupted run left of it.
+            self.remove_leftovers().await?;
             return Ok(Loaded::default());
         }
         let total: u64 = image.layers.iter().map(|layer| layer.size_bytes).sum();
@@ -150,12 +153,15 @@ impl Engine {
                 // Cancel-safe: the stream keeps what it has read.
                 answer = answers.next() => match answer {
                     None => break,
-                    // The engine answers 200 and tells a failure in the stream.
-                    Some(Ok(info)) => if let Some(failure) = info.error_detail.and_then(|detail| detail.message) {
-                        outcome = Err(Error::Load { image: image.reference.clone(), reason: failure });
-                    },
+                    Some(Ok(_)) => {}
                     Some(Err(error)) => {
-                        outcome = Err(Error::engine("load an image")(error));
+                        let image = image.reference.clone();
+                        outcome = Err(match error {
+                            // The engine answers 200 and tells a failure in the stream.
+                            ClientError::DockerStreamError { error } => Error::Load { image, reason: error },
+                            ClientError::DockerResponseServerError { message, .. } => Error::Load { image, reason: message },
+                            error => Error::engine("load an image")(error),
+                        });
                         break;
                     }
                 },

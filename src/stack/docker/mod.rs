@@ -15,7 +15,7 @@ use base::config::{Containers, ServiceConfig};
 use base::{Clock, CustomerLayout, Digest, Role, file};
 
 pub use self::compose::{CUSTOMER_LABEL, Compose, is_as_written, written};
-use self::engine::SOCKET;
+use self::engine::{Container, SOCKET};
 pub use self::engine::{Engine, Made};
 pub use self::load::Loaded;
 use crate::http::Endpoint;
@@ -34,6 +34,8 @@ pub struct Docker {
 
 /// Compose makes six containers in seconds; it may wait for a busy engine.
 const COMPOSE_PATIENCE: Duration = Duration::from_secs(180);
+const SETTLE_LOOKS: u32 = 40;
+const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 const OUTPUT_CHARACTERS_MAX: usize = 600;
 
@@ -65,7 +67,8 @@ impl Docker {
         let engine = Engine::connect().await?;
         let name = self.containers.name(role);
         let absent = || Error::ContainerAbsent { role, name: name.clone() };
-        let mut found = engine.container(&name).await?.ok_or_else(absent)?;
+        // A container of somebody else that has the name is none of ours.
+        let mut found = engine.container(&name).await?.filter(|found| self.is_ours(found)).ok_or_else(absent)?;
         if found.pid.is_none() {
             engine.start(&name).await?;
             found = engine.container(&name).await?.ok_or_else(absent)?;
@@ -73,6 +76,15 @@ impl Docker {
         let start = |why: String| Error::Start { role, source: std::io::Error::other(why) };
         let ended = || start(found.end.clone().unwrap_or_else(|| "it ended at once".to_owned()));
         let identity = found.pid.and_then(Identity::of).ok_or_else(ended)?;
+        // For a moment the process still is the one that sets the container up.
+        let is_serving =
+            || command_line(identity.pid).is_some_and(|line| line.get(1).is_some_and(|verb| verb == "serve"));
+        for _ in 0..SETTLE_LOOKS {
+            if is_serving() {
+                break;
+            }
+            tokio::time::sleep(SETTLE_PAUSE).await;
+        }
         let record = RoleRecord {
             format: RoleRecord::FORMAT,
             role,
@@ -92,13 +104,19 @@ impl Docker {
     pub(crate) async fn stop(&self, role: Role, patience: Duration) -> Result<Ended, Error> {
         let engine = Engine::connect().await?;
         let name = self.containers.name(role);
-        let was_running = engine.container(&name).await?.is_some_and(|found| found.pid.is_some());
-        if was_running {
+        let found = engine.container(&name).await?.filter(|found| self.is_ours(found));
+        let was_running = found.as_ref().is_some_and(|found| found.pid.is_some());
+        if found.is_some() {
+            // Also one that is only being started: the engine does one after the other.
             engine.stop(&name, i32::try_from(patience.as_secs()).unwrap_or(i32::MAX)).await?;
         }
         // A record that stays names a dead process, which the next look finds out.
         let _ = std::fs::remove_file(self.layout.role_record(role));
         Ok(if was_running { Ended::Asked } else { Ended::Gone })
+    }
+
+    fn is_ours(&self, found: &Container) -> bool {
+        found.customer.as_deref() == Some(self.config.slug.as_str())
     }
 
     /// Returns where this machine reaches a role. The gateway is published; the others have an address on the inner network.
@@ -108,7 +126,7 @@ impl Docker {
             return Ok(Endpoint::loopback(port));
         }
         let name = self.containers.name(role);
-        let found = Engine::connect().await?.container(&name).await?;
+        let found = Engine::connect().await?.container(&name).await?.filter(|found| self.is_ours(found));
         let network = format!("{}-core", self.containers.project);
         let address = found.and_then(|found| found.addresses.get(&network).copied());
         let address = address.filter(|address| *address != IpAddr::from(Ipv4Addr::UNSPECIFIED));
