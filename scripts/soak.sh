@@ -34,6 +34,6 @@ PY
     exit
 fi
 export ZERO711_SOAK=1
-for story in ${1:-kill docker corpus}; do
+for story in ${1:-kill docker airgap corpus}; do
     bash "$here/scripts/test.sh" "$story"
 done

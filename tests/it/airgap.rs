@@ -34,14 +34,15 @@ impl Gap {
         assert!(sh(&format!("ip netns add {}", gap.name)).success());
         for command in [
             "ip link set lo up",
-            "ip link add card0 type dummy",
+            "ip link add card0 type veth peer name card1",
+            "ip link set card1 up",
             "ip address add 198.51.100.1/24 dev card0",
             "ip link set card0 up",
             "ip route add default via 198.51.100.254",
             "nft add table inet gap",
-            "nft add chain inet gap out { type filter hook output priority 0 ; }",
+            "nft add chain inet gap out '{ type filter hook output priority 0 ; }'",
             // What the kernel itself says to neighbours and routers when a card comes up is nobody's attempt.
-            "nft add rule inet gap out oifname card0 meta l4proto { tcp, udp } counter",
+            "nft add rule inet gap out oifname card0 meta l4proto '{ tcp, udp }' counter",
         ] {
             assert!(gap.sh(command).status().unwrap().success(), "{command}");
         }
@@ -103,6 +104,10 @@ fn words(args: &[&str]) -> Vec<String> {
 
 #[test]
 fn nothing_tries_to_leave() {
+    if std::env::var_os("ZERO711_SOAK").is_none() {
+        println!("skipped: a whole installation and a second training; scripts/soak.sh runs it");
+        return;
+    }
     let Some(gap) = Gap::make() else { return };
     let product = Product::new();
     gap.run(&product, &story::install_args(free_port_base())).expect(0);
