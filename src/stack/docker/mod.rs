@@ -7,7 +7,7 @@ mod compose;
 mod engine;
 mod load;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ impl Docker {
         let found = Engine::connect().await?.container(&name).await?.filter(|found| self.is_ours(found));
         let network = format!("{}-core", self.containers.project);
         let address = found.and_then(|found| found.addresses.get(&network).copied());
-        let address = address.filter(|address| *address != IpAddr::from(Ipv4Addr::UNSPECIFIED));
+        let address = address.filter(|address| !address.is_unspecified());
         address
             .map(|address| Endpoint::Tcp(SocketAddr::new(address, port)))
             .ok_or(Error::ContainerAbsent { role, name })
