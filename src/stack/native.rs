@@ -95,7 +95,6 @@ impl Native {
     }
 
     /// Stops a role: SIGTERM, and SIGKILL after `patience`.
-    ///
     pub(crate) async fn stop(&self, role: Role, patience: Duration) -> Result<Ended, Error> {
         let ended = match self.find(role) {
             Some(identity) => {
@@ -122,20 +121,9 @@ impl Native {
 
     /// `ran` is the binary and the configuration the process was started with, where that is known.
     fn record(&self, role: Role, identity: Identity, ran: Option<(&Path, Digest)>) -> Result<RoleRecord, Error> {
-        let path = self.layout.role_record(role);
         let (binary, config) = ran.unwrap_or((Path::new(""), Digest::of(b"")));
-        let record = RoleRecord {
-            format: RoleRecord::FORMAT,
-            role,
-            command: command_line(identity.pid).unwrap_or_default(),
-            identity,
-            port: self.config.port(role),
-            binary: binary.to_owned(),
-            config,
-            started: self.clock.now(),
-        };
-        record.write(&path).map_err(|source| Error::Record { role, path, source })?;
-        Ok(record)
+        let ran = (binary.to_owned(), config);
+        RoleRecord::put(self.layout.role_record(role), role, identity, self.config.port(role), ran, self.clock.now())
     }
 
     /// Returns the process of a role, by its record or, without one, by its port.

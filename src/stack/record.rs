@@ -4,7 +4,7 @@ use base::{Digest, Role, Timestamp, file};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::command_line;
-use crate::{Identity, Observation};
+use crate::{Error, Identity, Observation};
 
 /// What was started: enough to find it again, and to see whether it is still what should run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,26 @@ impl RoleRecord {
         let bytes = file::read_bounded(path, RECORD_BYTES_MAX).ok()?;
         let record: Self = serde_json::from_slice(&bytes).ok()?;
         (record.format == Self::FORMAT).then_some(record)
+    }
+
+    /// Puts down at `path` what was started, with the process's command line as it is now. `ran` is the program and the digest of the
+    /// configuration it has.
+    ///
+    /// # Errors
+    /// [`Error::Record`].
+    pub(crate) fn put(
+        path: PathBuf,
+        role: Role,
+        identity: Identity,
+        port: u16,
+        ran: (PathBuf, Digest),
+        started: Timestamp,
+    ) -> Result<Self, Error> {
+        let (binary, config) = ran;
+        let command = command_line(identity.pid).unwrap_or_default();
+        let record = Self { format: Self::FORMAT, role, identity, command, port, binary, config, started };
+        record.write(&path).map_err(|source| Error::Record { role, path, source })?;
+        Ok(record)
     }
 
     pub(crate) fn write(&self, path: &Path) -> std::io::Result<()> {

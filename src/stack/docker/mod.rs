@@ -85,20 +85,9 @@ impl Docker {
             }
             tokio::time::sleep(SETTLE_PAUSE).await;
         }
-        let record = RoleRecord {
-            format: RoleRecord::FORMAT,
-            role,
-            command: command_line(identity.pid).unwrap_or_default(),
-            identity,
-            port: self.config.port(role),
-            binary: found.image.clone().into(),
-            // A container nobody labelled counts as outdated.
-            config: found.config.unwrap_or_else(|| Digest::of(b"")),
-            started: self.clock.now(),
-        };
-        let path = self.layout.role_record(role);
-        record.write(&path).map_err(|source| Error::Record { role, path, source })?;
-        Ok(record)
+        // A container nobody labelled counts as outdated.
+        let ran = (found.image.clone().into(), found.config.unwrap_or_else(|| Digest::of(b"")));
+        RoleRecord::put(self.layout.role_record(role), role, identity, self.config.port(role), ran, self.clock.now())
     }
 
     pub(crate) async fn stop(&self, role: Role, patience: Duration) -> Result<Ended, Error> {
