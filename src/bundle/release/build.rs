@@ -110,15 +110,8 @@ impl Build {
         let config = put_json(blobs, &config, BlobKind::Config)?;
         let tag = self.version.to_string();
         let sbom = sbom::of_binary(name, &tag)?;
-        let image = Image {
-            name: name.to_owned(),
-            tag,
-            platform: format!("{OS}/{ARCHITECTURE}"),
-            // Both are known when they are written.
-            manifest: config.digest,
-            sbom: config.digest,
-        };
-        put_image(blobs, image, config, layers, &sbom, kept)
+        let of = Named { name: name.to_owned(), tag, platform: format!("{OS}/{ARCHITECTURE}") };
+        put_image(blobs, of, config, layers, &sbom, kept)
     }
 
     fn check_folder(&self) -> Result<(), Error> {
@@ -171,15 +164,21 @@ fn archived(spec: &ImageSpec, path: &Path, blobs: &Blobs, kept: &mut Vec<Blob>) 
         || Error::Source { path: path.to_owned(), reason: "it has no tag; name one in the specification".into() };
     let tag = spec.tag.clone().or(taken.tag).ok_or_else(untagged)?;
     let sbom = sbom::of_packages(&spec.name, &tag, &taken.packages)?;
-    let digest = taken.config.digest;
-    let image = Image { name: spec.name.clone(), tag, platform: taken.platform, manifest: digest, sbom: digest };
-    put_image(blobs, image, taken.config, taken.layers, &sbom, kept)
+    let of = Named { name: spec.name.clone(), tag, platform: taken.platform };
+    put_image(blobs, of, taken.config, taken.layers, &sbom, kept)
 }
 
-/// Writes manifest and bill of materials, and names both in the image.
+/// What an image is called, and what it runs on.
+struct Named {
+    name: String,
+    tag: String,
+    platform: String,
+}
+
+/// Writes an image's manifest and bill of materials.
 fn put_image(
     blobs: &Blobs,
-    image: Image,
+    of: Named,
     config: Blob,
     layers: Vec<Blob>,
     sbom: &[u8],
@@ -193,7 +192,7 @@ fn put_image(
     };
     let manifest = put_json(blobs, &manifest, BlobKind::Manifest)?;
     let (sbom, size_bytes) = blobs.put_bytes(sbom)?;
-    let image = Image { manifest: manifest.digest, sbom, ..image };
+    let image = Image { name: of.name, tag: of.tag, platform: of.platform, manifest: manifest.digest, sbom };
     kept.extend(layers);
     kept.extend([config, manifest, Blob { digest: sbom, size_bytes, kind: BlobKind::Sbom }]);
     Ok(image)

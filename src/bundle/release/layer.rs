@@ -36,30 +36,28 @@ pub(crate) enum Content {
 /// Times are zero and names of owners empty, so that the same content is the same layer on every machine.
 pub(crate) fn write(blobs: &Blobs, mut entries: Vec<Entry>) -> Result<Blob, Error> {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut unpacked = None;
-    let (digest, size_bytes) = blobs.put(|writer| {
-        let mut encoder = zstd::Encoder::new(writer, LEVEL)?;
-        encoder.include_checksum(true)?;
-        let mut builder = Builder::new(DigestWriter::new(encoder));
+    compressed(blobs, |writer| {
+        let mut builder = Builder::new(writer);
         for entry in &entries {
             append(&mut builder, entry)?;
         }
-        let (encoder, diff_id, unpacked_bytes) = builder.into_inner()?.finish();
-        unpacked = Some((diff_id, unpacked_bytes));
-        encoder.finish().map(drop)
-    })?;
-    let (diff_id, unpacked_bytes) = unpacked.unwrap_or((Digest::of(b""), 0));
-    Ok(Blob { digest, size_bytes, kind: BlobKind::Layer { diff_id, unpacked_bytes } })
+        builder.finish()
+    })
 }
 
 /// Compresses a layer that is there as a tar.
 pub(crate) fn pack(blobs: &Blobs, mut tar: impl Read) -> Result<Blob, Error> {
+    compressed(blobs, |writer| io::copy(&mut tar, writer).map(drop))
+}
+
+/// Writes what `fill` writes as one compressed blob that knows what is inside.
+fn compressed(blobs: &Blobs, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Blob, Error> {
     let mut unpacked = None;
     let (digest, size_bytes) = blobs.put(|writer| {
         let mut encoder = zstd::Encoder::new(writer, LEVEL)?;
         encoder.include_checksum(true)?;
         let mut digested = DigestWriter::new(encoder);
-        io::copy(&mut tar, &mut digested)?;
+        fill(&mut digested)?;
         let (encoder, diff_id, unpacked_bytes) = digested.finish();
         unpacked = Some((diff_id, unpacked_bytes));
         encoder.finish().map(drop)
