@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Compares how images reach a Docker engine: `0711 bundle load` against `docker load` of gzip'ed archives, the same images, cold engine.
 #
-#   scripts/bench-load.sh [DIR]      needs root, dockerd, and 12 GB in DIR (default: a temporary folder beside target/)
+#   scripts/bench-load.sh [DIR]            needs root, dockerd, and 12 GB in DIR (default: a folder in target/)
+#   scripts/bench-load.sh DIR prepare      only makes the images, which takes longer than the measurement and may share the machine
 #
 # Four images that share two layers, 2 GB together, half of their bytes incompressible. An engine of its own, with a folder and socket
 # of its own; the one that runs is not touched, so 0711 is run in a mount namespace where that socket stands at the usual place.
@@ -17,6 +18,7 @@ main() {
     work=$(cd "$work" && pwd)
     trap engine_down EXIT
     [ -d "$work/bundle-2" ] || make_images
+    [ "${2:-}" != prepare ] || return 0
     echo "program: $program"
     engine_up
     printf 'engine: %s\n' "$(on version --format '{{.Server.Version}}')"
@@ -139,7 +141,10 @@ EOF
     }
     part base 400
     part runtime 300
-    for image in one two three four; do part "$image-lib" 200 && part "$image-app" 125; done
+    for image in one two three four; do
+        part "$image-lib" 200
+        part "$image-app" 125
+    done
     part changed 125
     build() {
         printf 'FROM scratch\nCOPY base /\nCOPY runtime /\nCOPY %s-lib /\nCOPY %s /\nCMD ["/x"]\n' "$1" "$2" >"$work/src/Dockerfile"
@@ -155,9 +160,13 @@ EOF
     build one changed
     on save bench/one:1 --output "$work/image-1b.tar"
     engine_down
-    "$program" release keygen --out "$work/root.key" && "$program" release keygen --out "$work/release.key"
+    rm -rf "$work/trust" "$work"/*.key "$work"/bundle-*
+    "$program" release keygen --out "$work/root.key"
+    "$program" release keygen --out "$work/release.key"
     "$program" release init --trust "$work/trust" --threshold 1 --root-key "$work/root.key" --release-key "$work/release.key"
-    bundle bundle-1 image-1.tar && bundle bundle-2 image-1b.tar
+    # One after the other and not in a list: what fails in a list does not end the script.
+    bundle bundle-1 image-1.tar
+    bundle bundle-2 image-1b.tar
     rm -rf "$work"/image-*.tar "$work/src"
 }
 
