@@ -2,9 +2,10 @@
 # Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, the corpus of real files where it is at hand,
 # and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes about an hour on two cores.
 #
-#   scripts/soak.sh                 the kills, in containers too, and the corpus
+#   scripts/soak.sh                 the kills, in containers too, the corpus, and the bytes
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
 #   scripts/soak.sh corpus          the corpus
+#   scripts/soak.sh bytes           ten thousand changed bytes of a bundle, in five minutes
 #   scripts/soak.sh peft ROOT       PEFT against the adapter of the installation below ROOT
 set -euo pipefail
 
@@ -34,6 +35,9 @@ PY
     exit
 fi
 export ZERO711_SOAK=1
-for story in ${1:-kill docker airgap corpus}; do
-    bash "$here/scripts/test.sh" "$story"
+for story in ${1:-kill docker airgap corpus bytes}; do
+    case "$story" in
+    bytes) (cd "$here" && cargo test --workspace --locked --lib a_changed_byte -- --nocapture) ;;
+    *) bash "$here/scripts/test.sh" "$story" ;;
+    esac
 done

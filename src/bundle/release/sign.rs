@@ -203,15 +203,28 @@ pub async fn sign(
     lifetimes: Lifetimes,
     now: Timestamp,
 ) -> Result<Release, Error> {
-    let metadata = trust.join("metadata");
-    let (_, root_path) = last_root(&metadata)?;
     let release_path = bundle.join(TARGET);
     let bytes = file::read_bounded(&release_path, super::format::MAX_RELEASE_BYTES)
         .map_err(|error| Error::Read { path: release_path, reason: error.to_string() })?;
     let release = Release::parse(&bytes)?;
+    sign_bytes(trust, bundle, &bytes, release_keys, lifetimes, now).await?;
+    Ok(release)
+}
+
+/// Signs whatever it is given as the release.
+pub(super) async fn sign_bytes(
+    trust: &Path,
+    bundle: &Path,
+    bytes: &[u8],
+    release_keys: &[Seed],
+    lifetimes: Lifetimes,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let metadata = trust.join("metadata");
+    let (_, root_path) = last_root(&metadata)?;
     let version = NonZeroU64::MIN.saturating_add(last_version(&metadata, "targets")?);
     let expires = after(now, lifetimes.release_days)?;
-    let digest = Digest::of(&bytes);
+    let digest = Digest::of(bytes);
     let target = Target {
         length: bytes.len() as u64,
         hashes: Hashes { sha256: digest.as_bytes().to_vec().into(), _extra: HashMap::new() },
@@ -226,9 +239,8 @@ pub async fn sign(
     let signed = editor.sign(&sources(release_keys)).await.map_err(unsigned)?;
     signed.write(&metadata).await.map_err(unsigned)?;
 
-    write(&bundle.join("targets"), &format!("{}.{TARGET}", digest.hex()), &bytes)?;
-    copy_metadata(&metadata, &bundle.join("metadata"), version.get())?;
-    Ok(release)
+    write(&bundle.join("targets"), &format!("{}.{TARGET}", digest.hex()), bytes)?;
+    copy_metadata(&metadata, &bundle.join("metadata"), version.get())
 }
 
 /// Copies every root, and the other roles of one version; the timestamp, which makes them count, last.
