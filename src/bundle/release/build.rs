@@ -1,16 +1,13 @@
 //! Makes a bundle, unsigned: blobs, `release.json`, and the index other OCI programs read.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use base::{Digest, file};
 
 use super::{
     Blob, BlobKind, Image, Release, ReleaseError as Error, ReleaseModel, Spec, archive,
     blobs::Blobs,
+    foreign::Taken,
     format::{FORMAT, TARGET},
     oci::{self, Descriptor, ImageConfig, Index, Manifest, RootFs},
     platform, sbom,
@@ -18,8 +15,8 @@ use super::{
 };
 use crate::VerifiedModel;
 
-const ARCHITECTURE: &str = "amd64";
-const OS: &str = "linux";
+pub(crate) const ARCHITECTURE: &str = "amd64";
+pub(crate) const OS: &str = "linux";
 
 /// What a build needs.
 pub struct Build {
@@ -58,7 +55,7 @@ impl Build {
             report(&format!("image {}", image.name));
             images.push(match &image.from {
                 ImageSource::Binary => self.platform(&image.name, &blobs, &mut kept)?,
-                ImageSource::DockerArchive(path) => archived(image, path, &blobs, &mut kept)?,
+                ImageSource::DockerArchive(path) => foreign(image, archive::take(&blobs, path)?, &blobs, &mut kept)?,
             });
         }
         let mut models = Vec::new();
@@ -157,12 +154,13 @@ impl Build {
     }
 }
 
-/// Takes an image of others.
-fn archived(spec: &ImageSpec, path: &Path, blobs: &Blobs, kept: &mut Vec<Blob>) -> Result<Image, Error> {
-    let taken = archive::take(blobs, path)?;
-    let untagged =
-        || Error::Source { path: path.to_owned(), reason: "it has no tag; name one in the specification".into() };
-    let tag = spec.tag.clone().or(taken.tag).ok_or_else(untagged)?;
+/// Describes an image of others that was taken.
+fn foreign(spec: &ImageSpec, taken: Taken, blobs: &Blobs, kept: &mut Vec<Blob>) -> Result<Image, Error> {
+    let tag = spec.tag.clone().or(taken.tag).filter(|tag| tag != "latest");
+    let tag = tag.ok_or_else(|| Error::Source {
+        path: PathBuf::from(&spec.name),
+        reason: "it has no tag that says which version it is; name one in the specification".to_owned(),
+    })?;
     let sbom = sbom::of_packages(&spec.name, &tag, &taken.packages)?;
     let of = Named { name: spec.name.clone(), tag, platform: taken.platform };
     put_image(blobs, of, taken.config, taken.layers, &sbom, kept)

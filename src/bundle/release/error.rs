@@ -49,7 +49,7 @@ impl Explain for Error {
     fn remedy(&self) -> Option<Remedy> {
         let text = match self {
             Self::Spec { .. } => "correct the specification; `bundles/platform.yaml` is an example",
-            Self::Source { .. } => "check the path, and build or fetch the file again",
+            Self::Source { .. } => "check the path or the name, and build or fetch it again",
             Self::Write { .. } => "check that there is space and that you may write there",
             Self::Read { .. } => "check the path and its rights",
             Self::Key(_) => "name a key made by `0711 release keygen`, mode 0600",

@@ -42,19 +42,27 @@ pub(crate) struct Index {
     pub manifests: Vec<Descriptor>,
 }
 
-/// An image's configuration: what of it is checked, and what ours says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An image's configuration, as ours says it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ImageConfig {
     pub architecture: String,
     pub os: String,
-    #[serde(default)]
     pub config: RunConfig,
     pub rootfs: RootFs,
 }
 
+/// What is checked of any image's configuration. How its containers run is not read: engines write `null` where they have nothing
+/// to say.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct ImageFacts {
+    pub architecture: String,
+    pub os: String,
+    pub rootfs: RootFs,
+}
+
 /// How a container of the image is run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct RunConfig {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,

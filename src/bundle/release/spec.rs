@@ -27,7 +27,7 @@ pub struct Spec {
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     pub name: String,
-    /// Of an archive, when it shall have another tag than the one it was saved under.
+    /// Of an image of others, when it shall have another tag than the one it came under. It is never `latest`.
     #[serde(default)]
     pub tag: Option<String>,
     pub from: ImageSource,

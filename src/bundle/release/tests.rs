@@ -1,4 +1,5 @@
 mod hostile;
+mod image;
 
 use std::{
     collections::BTreeMap,

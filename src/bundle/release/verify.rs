@@ -21,12 +21,10 @@ use super::{
     Blob, BlobKind, Image, Release, ReleaseError as Error,
     blobs::{Blobs, digest_bounded},
     format::{MAX_RELEASE_BYTES, TARGET},
-    oci::{self, ImageConfig, Manifest},
+    layer::WINDOW_LOG,
+    oci::{self, ImageFacts, Manifest},
     transport::BundleFiles,
 };
-
-/// A window a decoder may keep: zstd's own default limit.
-const WINDOW_LOG: u32 = 27;
 
 /// What expired metadata means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -371,7 +369,7 @@ fn check_image(release: &Release, image: &Image, places: &[PathBuf]) -> Result<(
     if described(&manifest.config)?.kind != BlobKind::Config {
         return Err(refused("its configuration is none".to_owned()));
     }
-    let config: ImageConfig = serde_json::from_slice(&read(&manifest.config.digest)?)
+    let config: ImageFacts = serde_json::from_slice(&read(&manifest.config.digest)?)
         .map_err(|error| refused(format!("its configuration: {error}")))?;
     if format!("{}/{}", config.os, config.architecture) != image.platform {
         return Err(refused(format!("it is made for {}/{}", config.os, config.architecture)));
