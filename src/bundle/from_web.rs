@@ -106,7 +106,7 @@ async fn attempt(
     }
 }
 
-fn starts_at(response: &Response, offset: u64) -> bool {
+pub(crate) fn starts_at(response: &Response, offset: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
     start.is_some_and(|(start, _)| start.parse() == Ok(offset))
@@ -125,7 +125,7 @@ fn kept_tag(place: &Place) -> Option<String> {
 }
 
 /// Returns an error with its causes: reqwest's own text alone does not name them.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -70,42 +70,63 @@ fn options(folders: &[&Path]) -> FetchOptions {
     FetchOptions { folders: folders.iter().map(|path| path.to_path_buf()).collect(), offline: false }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Asked {
-    range: Option<String>,
-    if_range: Option<String>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) host: String,
+    pub(crate) range: Option<String>,
+    pub(crate) if_range: Option<String>,
+    pub(crate) authorization: Option<String>,
 }
 
-struct Reply {
+pub(crate) struct Reply {
     head: String,
     body: Vec<u8>,
     /// Bytes of the body after which the connection breaks.
     cut: usize,
+    is_endless: bool,
 }
 
 impl Reply {
-    fn new(status: &str, headers: &str, body: &[u8]) -> Self {
+    pub(crate) fn new(status: &str, headers: &str, body: &[u8]) -> Self {
         Self {
             head: format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len()),
             body: body.to_vec(),
             cut: usize::MAX,
+            is_endless: false,
         }
     }
 
-    fn cut(mut self, at: usize) -> Self {
+    pub(crate) fn cut(mut self, at: usize) -> Self {
         self.cut = at;
         self
     }
+
+    /// The same bytes again and again, of a length that nobody told.
+    pub(crate) fn endless(body: &[u8]) -> Self {
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_owned();
+        Self { head, body: body.to_vec(), cut: usize::MAX, is_endless: true }
+    }
+
+    fn send(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        stream.write_all(self.head.as_bytes())?;
+        let body = &self.body[..self.cut.min(self.body.len())];
+        stream.write_all(body)?;
+        while self.is_endless {
+            stream.write_all(body)?;
+        }
+        Ok(())
+    }
 }
 
-/// A web server of one file. It ends with the test process.
-struct Server {
-    address: String,
+/// A web server. It ends with the test process.
+pub(crate) struct Server {
+    pub(crate) address: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
-    fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
         // The program's `main` does this for the product.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -122,16 +143,14 @@ impl Server {
                     log.push(request.clone());
                     log.len()
                 };
-                let reply = answer(count, &request);
-                let mut stream = stream.unwrap();
-                let body = &reply.body[..reply.cut.min(reply.body.len())];
-                let _ = stream.write_all(reply.head.as_bytes()).and_then(|()| stream.write_all(body));
+                // Whoever asked may have gone.
+                let _ = answer(count, &request).send(stream.unwrap());
             }
         });
         Self { address, asked }
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
@@ -141,15 +160,24 @@ impl Server {
 }
 
 fn read_request(stream: &TcpStream) -> Option<Asked> {
-    let mut asked = Asked { range: None, if_range: None };
+    let mut asked = Asked::default();
     for line in BufReader::new(stream).take(10_000).lines() {
         let line = line.ok()?;
         if line.is_empty() {
             return Some(asked);
         }
-        match line.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("range") => asked.range = Some(value.to_owned()),
-            Some((name, value)) if name.eq_ignore_ascii_case("if-range") => asked.if_range = Some(value.to_owned()),
+        if let Some(rest) = line.strip_prefix("GET ") {
+            asked.path = rest.split(' ').next().unwrap_or_default().to_owned();
+        }
+        let Some((name, value)) = line.split_once(": ") else { continue };
+        if name.eq_ignore_ascii_case("host") {
+            asked.host = value.to_owned();
+        }
+        let value = Some(value.to_owned());
+        match name.to_ascii_lowercase().as_str() {
+            "range" => asked.range = value,
+            "if-range" => asked.if_range = value,
+            "authorization" => asked.authorization = value,
             _ => {}
         }
     }
@@ -284,8 +312,8 @@ async fn an_interrupted_fetch_is_resumed_by_the_next_one() {
     let server = file_server(bytes.clone(), usize::MAX);
     let bundle = bundle(&bytes, &server.source());
     bundle.fetch("m", models.path(), &options(&[]), &|_| {}).await.unwrap();
-    let resumed = Asked { range: Some("bytes=123456-".to_owned()), if_range: Some("\"one\"".to_owned()) };
-    assert_eq!(server.asked(), [resumed]);
+    let [resumed] = server.asked().try_into().unwrap();
+    assert_eq!((resumed.range.as_deref(), resumed.if_range.as_deref()), (Some("bytes=123456-"), Some("\"one\"")));
 
     // Ended between the last byte and the rename: nothing is asked at all.
     fs::rename(models.file(&bytes, ""), models.file(&bytes, ".part")).unwrap();

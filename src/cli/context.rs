@@ -94,6 +94,13 @@ pub fn read_token(customer: &CustomerLayout) -> Outcome<Secret> {
     Secret::read(&customer.token()).during("cannot use the token of the services")
 }
 
+/// Returns where the Docker client of this user keeps log-ins, if it has any.
+pub fn docker_config() -> Option<PathBuf> {
+    let named = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let usual = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    named.or(usual).map(|dir| dir.join("config.json"))
+}
+
 /// Returns the path of the running binary: the one that workers and the installation are made from.
 pub fn own_binary() -> Outcome<PathBuf> {
     std::env::current_exe().during("cannot find the program's own file")

@@ -77,6 +77,23 @@ pub enum Error {
         /// Which.
         image: String,
     },
+    /// It was never there.
+    #[error("the engine does not have `{image}`")]
+    NoImage {
+        /// Which.
+        image: String,
+    },
+    /// An image could not be written to a file.
+    #[error("cannot write `{image}` to `{}`", path.display())]
+    Export {
+        /// Which.
+        image: String,
+        /// Where.
+        path: PathBuf,
+        /// Says why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A layer could not be read, or is not what was proven.
     #[error("cannot read a layer of `{image}`")]
     Blob {
@@ -147,6 +164,10 @@ impl Explain for Error {
             Self::Load { .. } | Self::NotLoaded { .. } => {
                 Some(Remedy::new("see the engine's log (`journalctl -u docker`), then run the same command again"))
             }
+            Self::NoImage { image } => Some(Remedy::new(format!(
+                "see `docker image ls`; `docker pull {image}` or `docker build` brings it there"
+            ))),
+            Self::Export { .. } => Some(Remedy::new("check that there is space and that you may write there")),
             Self::Compose { .. } => Some(Remedy::new(
                 "see whether `docker compose version` says 2 or newer, and what stands in docker-compose.override.yml",
             )),

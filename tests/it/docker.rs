@@ -10,6 +10,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    foreign::Foreign,
     product::{Product, Run, binary, free_port_base, run},
     story,
 };
@@ -123,6 +124,35 @@ fn check_containers(product: &Product, project: &str) {
         assert_eq!(share.is_some(), role == "ingest", "{role}");
         assert!(share.is_none_or(|mount| mount["RW"] == false), "{role}");
     }
+}
+
+/// The image of an engine is, in a bundle, the one of its archive and of a registry.
+#[test]
+fn an_image_of_the_engine_is_the_one_of_its_archive() {
+    if !engine_is_here() {
+        return;
+    }
+    /// Removed also when the test fails.
+    struct Loaded(String);
+    impl Drop for Loaded {
+        fn drop(&mut self) {
+            docker(&["image", "rm", &self.0]);
+        }
+    }
+    let product = Product::new();
+    let image = Foreign::make(&product.folder("image"), &format!("it-store-{}", std::process::id()));
+    let by_archive = image.build("archive", "!docker-archive saved.tar").expect(0).json();
+    image.build("absent", &format!("!engine {}", image.reference)).expect(1);
+    docker(&["load", "--input", &image.archive().display().to_string()]).expect(0);
+    let loaded = Loaded(image.reference.clone());
+    let by_engine = image.build("engine", &format!("!engine {}", image.reference)).expect(0).json();
+    assert_eq!(by_engine["release"], by_archive["release"]);
+    let (_, name) = image.serve();
+    let by_registry = image.build("registry", &format!("!registry \"{name}\"")).expect(0).json();
+    assert_eq!(by_registry["release"], by_archive["release"]);
+    drop(loaded);
+    let refused = image.build("gone", &format!("!engine {}", image.reference)).expect(1).json();
+    assert!(refused["remedy"].as_str().unwrap().contains("docker pull"), "{refused}");
 }
 
 /// `kill -9` at every journal record, and nothing left on the engine in the end.

@@ -4,6 +4,7 @@ mod airgap;
 mod bundle;
 mod corpus;
 mod docker;
+mod foreign;
 mod hostile;
 mod kill;
 mod license;

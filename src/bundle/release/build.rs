@@ -1,11 +1,15 @@
 //! Makes a bundle, unsigned: blobs, `release.json`, and the index other OCI programs read.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use base::{Digest, file};
 
 use super::{
-    Blob, BlobKind, Image, Release, ReleaseError as Error, ReleaseModel, Spec, archive,
+    Blob, BlobKind, Image, Pulls, Release, ReleaseError as Error, ReleaseModel, Spec, archive,
     blobs::Blobs,
     foreign::Taken,
     format::{FORMAT, TARGET},
@@ -28,7 +32,8 @@ pub struct Build {
     pub models: Vec<VerifiedModel>,
     /// The versions of the formats its programs write.
     pub schemas: BTreeMap<String, u32>,
-    /// The bundle's folder: absent, empty, or an unsigned bundle that is made anew.
+    /// The bundle's folder: absent, empty, or an unsigned bundle that is made anew. What its images need of registries and engines
+    /// was brought there before ([`Pulls`]).
     pub out: PathBuf,
 }
 
@@ -47,8 +52,8 @@ impl Build {
     /// [`Error::Source`] for an input that cannot be used, [`Error::Exists`] when something else is in the folder,
     /// [`Error::Write`].
     pub fn run(&self, report: &dyn Fn(&str)) -> Result<Built, Error> {
-        self.check_folder()?;
-        let blobs = Blobs::of(&self.out);
+        check_folder(&self.out)?;
+        let (blobs, pulls) = (Blobs::of(&self.out), Pulls::of(&self.out));
         let mut kept = Vec::new();
         let mut images = Vec::new();
         for image in &self.spec.images {
@@ -56,6 +61,10 @@ impl Build {
             images.push(match &image.from {
                 ImageSource::Binary => self.platform(&image.name, &blobs, &mut kept)?,
                 ImageSource::DockerArchive(path) => foreign(image, archive::take(&blobs, path)?, &blobs, &mut kept)?,
+                ImageSource::Engine(name) => {
+                    foreign(image, archive::take(&blobs, &pulls.archive(name))?, &blobs, &mut kept)?
+                }
+                ImageSource::Registry(name) => foreign(image, pulls.take(&blobs, name)?, &blobs, &mut kept)?,
             });
         }
         let mut models = Vec::new();
@@ -84,6 +93,7 @@ impl Build {
         // What customers refuse shall not be made.
         Release::parse(&bytes)?;
         self.write(TARGET, &bytes)?;
+        pulls.remove()?;
         Ok(Built { release, digest: Digest::of(&bytes) })
     }
 
@@ -109,18 +119,6 @@ impl Build {
         let sbom = sbom::of_binary(name, &tag)?;
         let of = Named { name: name.to_owned(), tag, platform: format!("{OS}/{ARCHITECTURE}") };
         put_image(blobs, of, config, layers, &sbom, kept)
-    }
-
-    fn check_folder(&self) -> Result<(), Error> {
-        let failed = |source| Error::Write { path: self.out.clone(), source };
-        fs::create_dir_all(&self.out).map_err(failed)?;
-        for entry in fs::read_dir(&self.out).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            if !["blobs", "index.json", "oci-layout", TARGET].iter().any(|known| name == *known) {
-                return Err(Error::Exists { path: self.out.join(name) });
-            }
-        }
-        Ok(())
     }
 
     /// Removes the blobs an earlier build left.
@@ -152,6 +150,19 @@ impl Build {
         let path = self.out.join(name);
         file::write_atomic(&path, bytes, 0o644).map_err(|source| Error::Write { path, source })
     }
+}
+
+/// Refuses a folder that holds anything but a bundle that is not signed, or is being made.
+pub(crate) fn check_folder(out: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: out.to_owned(), source };
+    fs::create_dir_all(out).map_err(failed)?;
+    for entry in fs::read_dir(out).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if !["blobs", "index.json", "oci-layout", Pulls::NAME, TARGET].iter().any(|known| name == *known) {
+            return Err(Error::Exists { path: out.join(name) });
+        }
+    }
+    Ok(())
 }
 
 /// Describes an image of others that was taken.

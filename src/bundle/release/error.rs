@@ -41,6 +41,10 @@ pub enum Error {
     Part { part: String, reason: String },
     #[error("image `{name}` was refused: {reason}")]
     Image { name: String, reason: String },
+    #[error("cannot pull `{image}`: {reason}")]
+    Pull { image: String, reason: String },
+    #[error("what the registry gave as {digest} of `{image}` was refused: {reason}")]
+    Pulled { image: String, digest: Digest, reason: String },
     #[error("no release root is trusted here")]
     NoRoot,
 }
@@ -66,6 +70,12 @@ impl Explain for Error {
                 "copy the bundle again: it is damaged or incomplete; `0711 bundle repair needs` lists just what is"
             }
             Self::Part { .. } => "copy that part again, and name every folder that holds parts",
+            Self::Pull { .. } => {
+                "check the name and the network, and for an image that is not public `docker login`; the same command goes on where it stopped"
+            }
+            Self::Pulled { .. } => {
+                "run the same command again; if it stays so, do not use this registry, or what stands between, for this image"
+            }
             Self::NoRoot => {
                 "put the vendor's `root.json`, obtained separately, into the folder `trust.d`, or name it with `--trust-root FILE`"
             }
@@ -80,7 +90,10 @@ impl Explain for Error {
             Self::Metadata { .. } | Self::Release { .. } | Self::NoRoot => Exit::Untrusted,
             Self::Older { .. } | Self::Rollback { .. } => Exit::Older,
             Self::Expired { .. } => Exit::Expired,
-            Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } | Self::Part { .. } => Exit::Damaged,
+            Self::Pull { .. } => Exit::Unavailable,
+            Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } | Self::Part { .. } | Self::Pulled { .. } => {
+                Exit::Damaged
+            }
         }
     }
 }

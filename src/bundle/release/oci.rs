@@ -3,12 +3,25 @@
 use base::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, BlobKind};
+use super::{
+    Blob, BlobKind,
+    build::{ARCHITECTURE, OS},
+};
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// What layers of others may be: tars, whatever they are compressed with. Not: those that lie elsewhere, encrypted ones, and what is no
+/// layer at all.
+const LAYERS_OF_OTHERS: [&str; 6] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
+];
 /// The largest manifest or configuration read: those of real images take kilobytes.
 pub(crate) const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 
@@ -40,6 +53,67 @@ pub(crate) struct Index {
     pub schema_version: u32,
     pub media_type: String,
     pub manifests: Vec<Descriptor>,
+}
+
+/// What a registry gives for a name, as OCI and as Docker write it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Document {
+    Image(PulledManifest),
+    /// An index, with the entry for our platform.
+    Index(Descriptor),
+}
+
+/// The manifest of an image of others.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct PulledManifest {
+    pub config: Descriptor,
+    pub layers: Vec<Descriptor>,
+}
+
+impl Document {
+    /// Reads a manifest or an index. What it is, its fields say, not what the registry calls it: one that could be read as both is
+    /// refused (CVE-2021-41190).
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Either {
+            config: Option<Descriptor>,
+            layers: Option<Vec<Descriptor>>,
+            manifests: Option<Vec<Entry>>,
+        }
+        #[derive(Deserialize)]
+        struct Entry {
+            #[serde(flatten)]
+            descriptor: Descriptor,
+            platform: Option<Platform>,
+        }
+        #[derive(Deserialize)]
+        struct Platform {
+            architecture: String,
+            os: String,
+            variant: Option<String>,
+        }
+        let read: Either = serde_json::from_slice(bytes).map_err(|error| format!("its manifest: {error}"))?;
+        match (read.config, read.layers, read.manifests) {
+            (Some(config), Some(layers), None) => {
+                let is_layer = |layer: &&Descriptor| LAYERS_OF_OTHERS.contains(&layer.media_type.as_str());
+                match layers.iter().find(|layer| !is_layer(layer)) {
+                    Some(other) => Err(format!("its layer {} is `{}`", other.digest, other.media_type)),
+                    None => Ok(Self::Image(PulledManifest { config, layers })),
+                }
+            }
+            (None, None, Some(entries)) => {
+                let fits = |platform: &Platform| platform.os == OS && platform.architecture == ARCHITECTURE;
+                let fitting = entries.iter().filter(|entry| entry.platform.as_ref().is_some_and(fits));
+                // The one without a variant runs everywhere.
+                let variant = |entry: &&Entry| entry.platform.as_ref().and_then(|platform| platform.variant.clone());
+                match fitting.min_by_key(variant) {
+                    Some(entry) => Ok(Self::Index(entry.descriptor.clone())),
+                    None => Err(format!("it has no image for {OS}/{ARCHITECTURE}")),
+                }
+            }
+            _ => Err("its manifest is neither that of an image nor an index".to_owned()),
+        }
+    }
 }
 
 /// An image's configuration, as ours says it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use base::file;
 use serde::Deserialize;
 
-use super::ReleaseError as Error;
+use super::{EngineImage, RegistryImage, ReleaseError as Error};
 
 const FORMAT: u32 = 1;
 const MAX_SPEC_BYTES: u64 = 1 << 20;
@@ -41,6 +41,10 @@ pub enum ImageSource {
     Binary,
     /// What `docker save` wrote; a relative path begins at the specification's folder. In YAML: `from: !docker-archive store.tar`.
     DockerArchive(PathBuf),
+    /// Pulled from a registry. In YAML: `from: !registry host[:port]/name[:tag]@sha256:…`.
+    Registry(RegistryImage),
+    /// Exported by the Docker engine of this machine. In YAML: `from: !engine name:tag`.
+    Engine(EngineImage),
 }
 
 impl Spec {
@@ -53,8 +57,15 @@ impl Spec {
         let bytes = file::read_bounded(path, MAX_SPEC_BYTES).map_err(|error| refused(error.to_string()))?;
         let mut spec: Self = serde_yaml::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
         for image in &mut spec.images {
-            if let ImageSource::DockerArchive(archive) = &mut image.from {
-                *archive = path.parent().unwrap_or(Path::new("")).join(&archive);
+            match &mut image.from {
+                ImageSource::DockerArchive(archive) => {
+                    *archive = path.parent().unwrap_or(Path::new("")).join(&archive);
+                }
+                // Said before gigabytes are pulled.
+                ImageSource::Registry(name) if image.tag.is_none() && name.tag().is_none_or(|tag| tag == "latest") => {
+                    return Err(refused(format!("`{}` needs a `tag:` that says which version it is", image.name)));
+                }
+                _ => {}
             }
         }
         match spec.format {

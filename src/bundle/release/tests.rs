@@ -1,5 +1,6 @@
 mod hostile;
 mod image;
+mod pulled;
 
 use std::{
     collections::BTreeMap,

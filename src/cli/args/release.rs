@@ -16,7 +16,15 @@ pub enum BundleVerb {
     #[command(after_help = "Example:
   0711 bundle build --spec bundles/platform.yaml --out ./bundle
 
-The same binary, specification and models give the same bytes.")]
+Where an image comes from, in the specification:
+  from: binary                                           the program itself
+  from: !registry quay.io/minio/minio:1.2@sha256:...     pulled, by digest; a tag alone is refused
+  from: !engine minio:1.2                                exported by the Docker engine of this machine
+  from: !docker-archive minio.tar                        what `docker save` wrote
+
+Registries are asked with the log-ins of `docker login` (~/.docker/config.json; no helper programs), else anonymously. What
+was pulled lies in DIR/.pulled until the build ends: after an interruption the same command goes on with it. The same binary,
+specification and models give the same bytes, and an image the same whichever way it came.")]
     Build {
         /// What it is made of
         #[arg(long, value_name = "FILE")]

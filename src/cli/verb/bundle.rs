@@ -1,12 +1,12 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 use ::bundle::{
     VerifiedBundle,
-    release::{self, Build, Check, Expiry, Needs, Spec, Verdict, VerifyOptions},
+    release::{self, Build, Check, Expiry, ImageSource, Logins, Needs, Pulls, Spec, Verdict, VerifyOptions},
 };
 use base::{Clock, Exit, Layout, file};
 use serde_json::json;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::{BundleArgs, BundleVerb, RepairVerb},
-    context::{Context, own_binary},
+    context::{Context, docker_config, own_binary},
     failure::{During, Failure, Outcome},
     printer::bytes,
     progress::Progress,
@@ -28,7 +28,15 @@ const MAX_ROOT_BYTES: u64 = 1 << 20;
 /// Makes and proves release bundles.
 pub async fn run(context: &Context, args: &BundleArgs, interrupt: CancellationToken) -> Outcome {
     match &args.verb {
-        BundleVerb::Build { spec, out, binary, from } => build(context, spec, out, binary.as_deref(), from).await,
+        BundleVerb::Build { spec, out, binary, from } => {
+            let build = build(context, spec, out, binary.as_deref(), from);
+            tokio::select! {
+                built = build => built,
+                // Cancel-safe: what was pulled stays in the bundle's folder, and every blob appears whole.
+                () = interrupt.cancelled() => Err(Failure::new(Exit::Interrupted, "stopped; what was pulled is kept")
+                    .remedy("the same command goes on from there")),
+            }
+        }
         BundleVerb::Verify { bundle, roots, earlier, online } => verify(context, bundle, roots, earlier, *online).await,
         BundleVerb::Load { bundle, roots, earlier } => load(context, bundle, roots, earlier, interrupt).await,
         BundleVerb::Split { bundle, out, part_mb } => {
@@ -97,6 +105,7 @@ pub fn options(context: &Context, roots: &[PathBuf], installed: Option<semver::V
 
 async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>, from: &[PathBuf]) -> Outcome {
     let spec = Spec::read(spec)?;
+    bring_images(context, &spec, out).await?;
     let version = env!("CARGO_PKG_VERSION").parse().during("this program's version is none")?;
     let catalogue = VerifiedBundle::embedded()?;
     let mut files = Vec::new();
@@ -136,6 +145,62 @@ async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>
     Ok(())
 }
 
+/// Brings what the images need of registries and of this machine's engine into the bundle's folder, where the build looks for it.
+async fn bring_images(context: &Context, spec: &Spec, out: &Path) -> Outcome {
+    let is_elsewhere = |from: &ImageSource| matches!(from, ImageSource::Registry(_) | ImageSource::Engine(_));
+    if !spec.images.iter().any(|image| is_elsewhere(&image.from)) {
+        return Ok(());
+    }
+    let pulls = Pulls::open(out)?;
+    let logins = docker_config().map_or_else(|| Ok(Logins::default()), |path| Logins::read(&path))?;
+    for image in &spec.images {
+        let start = |from: String| Mutex::new(Progress::start(context.printer, format!("image {} {from}", image.name)));
+        match &image.from {
+            ImageSource::Registry(name) => {
+                let progress = start(format!("from {}, asked {}", name.host(), logins.describe(name.host())));
+                let watch = |done_bytes, total_bytes| shown(&progress, done_bytes, total_bytes);
+                let pulled = pulls.pull(name, &logins, &watch).await;
+                let said = |size: &release::Pulled| format!("{} layers, {}", size.layers, bytes(size.size_bytes));
+                ended(progress, pulled, said)?;
+            }
+            ImageSource::Engine(name) => {
+                let progress = start("from the engine".to_owned());
+                let exported = match Engine::connect().await {
+                    Ok(engine) => engine.export(name, &pulls.archive(name), &|done| shown(&progress, done, 0)).await,
+                    Err(error) => Err(error),
+                };
+                ended(progress, exported, |size| bytes(*size))?;
+            }
+            ImageSource::Binary | ImageSource::DockerArchive(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn shown(progress: &Mutex<Progress>, done_bytes: u64, total_bytes: u64) {
+    let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+    progress.update(&models::megabytes(done_bytes, total_bytes));
+}
+
+/// Ends the display with what came of the work.
+fn ended<T, E: Into<Failure>>(
+    progress: Mutex<Progress>,
+    outcome: Result<T, E>,
+    said: impl FnOnce(&T) -> String,
+) -> Outcome<T> {
+    let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match outcome {
+        Ok(done) => {
+            progress.finish(&said(&done));
+            Ok(done)
+        }
+        Err(error) => {
+            progress.abandon();
+            Err(error.into())
+        }
+    }
+}
+
 async fn verify(context: &Context, bundle: &Path, roots: &[PathBuf], earlier: &[PathBuf], online: bool) -> Outcome {
     let expiry = if online { Expiry::Refuse } else { Expiry::Warn };
     let options = VerifyOptions { earlier: earlier.to_vec(), expiry, ..options(context, roots, None)? };
@@ -149,12 +214,12 @@ async fn verify(context: &Context, bundle: &Path, roots: &[PathBuf], earlier: &[
             };
             printer.line(format!("{verdict}  {:<9}  {}", check.id, check.seen));
         }
-        checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(check);
+        checks.lock().unwrap_or_else(PoisonError::into_inner).push(check);
     };
     let proven = release::verify(bundle, &options, &report).await?;
     let proven = proven.release();
     if printer.json {
-        let checks = checks.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let checks = checks.into_inner().unwrap_or_else(PoisonError::into_inner);
         return printer.value(&json!({"verified": true, "release": proven, "checks": checks}));
     }
     printer.line(format!(
@@ -189,31 +254,20 @@ async fn load(
     for image in &proven.release().images {
         let content = proven.image(image)?;
         let progress = Mutex::new(Progress::start(printer, format!("image {}", content.reference)));
-        let watch = |done_bytes: u64, total_bytes: u64| {
-            let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            progress.update(&models::megabytes(done_bytes, total_bytes));
-        };
+        let watch = |done_bytes: u64, total_bytes: u64| shown(&progress, done_bytes, total_bytes);
         let loaded = tokio::select! {
             loaded = engine.load(&content, &watch) => loaded,
             // Cancel-safe: the engine keeps the batches it has taken, and the next run begins after them.
             () = interrupt.cancelled() => {
-                progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).abandon();
+                progress.into_inner().unwrap_or_else(PoisonError::into_inner).abandon();
                 return Err(Failure::new(Exit::Interrupted, "stopped; what was loaded is kept")
                     .remedy("the same command goes on from there"));
             }
         };
-        let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                progress.abandon();
-                return Err(error.into());
-            }
-        };
-        progress.finish(&match loaded.layers_sent {
+        let loaded = ended(progress, loaded, |loaded| match loaded.layers_sent {
             0 => "already there".to_owned(),
             count => format!("{count} of {} layers sent, {}", content.layers.len(), bytes(loaded.sent_bytes)),
-        });
+        })?;
         let (id, sent, sent_bytes) = (engine.id(&content), loaded.layers_sent, loaded.sent_bytes);
         done.push(json!({"image": content.reference, "id": id, "layers_sent": sent, "sent_bytes": sent_bytes}));
     }

@@ -5,6 +5,7 @@
 
 mod compose;
 mod engine;
+mod export;
 mod load;
 
 use std::net::SocketAddr;

@@ -1,6 +1,8 @@
-//! An image of others, as `docker save` writes it.
+//! An image of others, as a registry has it and as `docker save` writes it.
 
-use serde_json::json;
+use std::io::Write;
+
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -8,6 +10,13 @@ use super::*;
 pub(super) struct Foreign {
     pub tars: Vec<Vec<u8>>,
     pub config: Vec<u8>,
+}
+
+/// What a registry keeps of it.
+pub(super) struct Stored {
+    pub manifest: Value,
+    /// The layers, lowest first: two in gzip, one in zstd; then the configuration.
+    pub blobs: Vec<Vec<u8>>,
 }
 
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -52,6 +61,33 @@ impl Foreign {
         let documents = [("c.json", self.config.as_slice()), ("manifest.json", listed.as_bytes())];
         fs::write(path, tar_of(&layers.chain(documents).collect::<Vec<_>>())).unwrap();
     }
+
+    pub fn stored(&self) -> Stored {
+        let gzip = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let layers = [gzip(&self.tars[0]), zstd::encode_all(self.tars[1].as_slice(), 3).unwrap(), gzip(&self.tars[2])];
+        let kinds = [
+            "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+        ];
+        let listed: Vec<_> = layers.iter().zip(kinds).map(|(bytes, kind)| described(bytes, kind)).collect();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": described(&self.config, "application/vnd.oci.image.config.v1+json"),
+            "layers": listed,
+        });
+        Stored { manifest, blobs: layers.into_iter().chain([self.config.clone()]).collect() }
+    }
+}
+
+/// Refers to bytes.
+pub(super) fn described(bytes: &[u8], kind: &str) -> Value {
+    json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()})
 }
 
 #[test]
