@@ -6,6 +6,8 @@
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
 #   scripts/soak.sh corpus          the corpus
 #   scripts/soak.sh bytes           ten thousand changed bytes of a bundle, in five minutes
+#   scripts/soak.sh engines         the short story on Docker 20.10, and on an engine with its images in containerd
+#   scripts/soak.sh roots           the program in an empty root, and in those of Debian 11, 12 and 13
 #   scripts/soak.sh peft ROOT       PEFT against the adapter of the installation below ROOT
 set -euo pipefail
 
@@ -34,6 +36,10 @@ PY
     "$venv/bin/python" "$here/tests/peft_check.py" "$work/base.gguf" "$adapter"
     exit
 fi
+case ${1:-} in
+    engines) exec bash "$here/scripts/test-engines.sh" ;;
+    roots) exec bash "$here/scripts/test-roots.sh" ;;
+esac
 export ZERO711_SOAK=1
 for story in ${1:-kill docker airgap corpus bytes}; do
     case "$story" in

@@ -1,3 +1,4 @@
+mod drift;
 mod role;
 mod status;
 
@@ -10,6 +11,7 @@ use base::{Clock, CustomerLayout, Layout, Role, Slug, Timestamp, file};
 use stack::{Observation, Readiness, RoleRecord, RoleState, Runtime};
 use tokio::sync::mpsc;
 
+use self::drift::Drift;
 use self::role::Supervised;
 use self::status::KnownLicense;
 use crate::budget::Verdict;
@@ -32,6 +34,7 @@ pub(crate) struct Customer {
     /// Being started just now, beside the supervisor's task.
     starting: BTreeSet<Role>,
     roles: BTreeMap<Role, Supervised>,
+    drift: Drift,
     license: Option<KnownLicense>,
     documents: Option<u64>,
     counted_at: Option<Instant>,
@@ -73,6 +76,7 @@ impl Customer {
             stopping: BTreeSet::new(),
             starting: BTreeSet::new(),
             roles: Role::ALL.iter().map(|role| (*role, Supervised::default())).collect(),
+            drift: Drift::default(),
             license: None,
             documents: None,
             counted_at: None,
@@ -98,6 +102,7 @@ impl Customer {
     pub(crate) fn reconcile(&mut self, layout: &Layout, send: &mpsc::Sender<Event>, past: &mut Past) {
         self.refresh(layout);
         self.refresh_license();
+        self.drift.refresh(&self.layout);
         self.is_wanted = !self.layout.stopped_mark().exists();
         let Some(runtime) = self.runtime.clone() else { return };
         let mut to_stop = BTreeSet::new();

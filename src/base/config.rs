@@ -59,6 +59,14 @@ impl Containers {
     /// The user of an installation made by root; the platform image has it in its `passwd`.
     pub const USER: u32 = 7110;
 
+    /// Returns user and group for the containers of an installation made by `(user, group)`: root's get one without rights.
+    pub const fn user_for(own: (u32, u32)) -> (u32, u32) {
+        match own {
+            (0, _) => (Self::USER, Self::USER),
+            own => own,
+        }
+    }
+
     /// Returns the name of a role's container.
     pub fn name(&self, role: Role) -> String {
         format!("{}-{role}", self.project)

@@ -37,12 +37,22 @@ pub enum LockError {
     },
 }
 
+/// Begins the name of a file that is being written.
+const UNFINISHED: &str = ".new-";
+
+/// Returns the files in `dir` that a process was writing when it was killed, or that one is writing now.
+pub fn unfinished(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_unfinished = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+    entries.filter(is_unfinished).map(|entry| entry.path()).collect()
+}
+
 /// Replaces `path` by `bytes`: after a crash it holds the old content or the new, never a mixture.
 ///
 /// A temporary file beside it is written, synced and renamed, and the folder synced. `mode` is the file's mode.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+    let mut temporary = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?;
     temporary.write_all(bytes)?;
     temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     temporary.as_file().sync_all()?;
@@ -133,36 +143,42 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock, or says who has it. `what` names the holder's work for the next one who asks.
     pub fn try_acquire(path: &Path, what: &str) -> Result<Self, LockError> {
-        let failed = |source| LockError::Io { path: path.to_owned(), source };
-        if let Some(dir) = path.parent() {
-            // Locks are taken first of all: what is made here, an installation's folders, is its owner's alone.
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-        }
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-        let mut file = options.open(path).map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                // The holder's note is a courtesy: a lock without one is still a lock.
-                let _ = (&file).take(300).read_to_string(&mut holder);
-                let holder = match holder.trim() {
-                    "" => "another 0711 process".to_owned(),
-                    text => text.to_owned(),
-                };
-                return Err(LockError::Held { path: path.to_owned(), holder });
-            }
-            Err(errno) => return Err(failed(errno.into())),
-        }
-        file.set_len(0).map_err(failed)?;
-        writeln!(file, "`0711 {what}` (pid {})", std::process::id()).map_err(failed)?;
-        Ok(Self { file, path: path.to_owned() })
+        lock(path, what).map(|file| Self { file, path: path.to_owned() })
     }
 
     /// Returns the lock's file.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Takes a lock that ends when the last copy of the returned descriptor is closed: a child that inherits it holds it, too. [`Lock`] is
+/// for everything else.
+pub fn lock(path: &Path, what: &str) -> Result<File, LockError> {
+    let failed = |source| LockError::Io { path: path.to_owned(), source };
+    if let Some(dir) = path.parent() {
+        // Locks are taken first of all: what is made here, an installation's folders, is its owner's alone.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    }
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+    let mut file = options.open(path).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            // The holder's note is a courtesy: a lock without one is still a lock.
+            let _ = (&file).take(300).read_to_string(&mut holder);
+            let holder = match holder.trim() {
+                "" => "another 0711 process".to_owned(),
+                text => text.to_owned(),
+            };
+            return Err(LockError::Held { path: path.to_owned(), holder });
+        }
+        Err(errno) => return Err(failed(errno.into())),
+    }
+    file.set_len(0).map_err(failed)?;
+    writeln!(file, "`0711 {what}` (pid {})", std::process::id()).map_err(failed)?;
+    Ok(file)
 }
 
 impl Drop for Lock {

@@ -114,6 +114,16 @@ impl Layout {
         self.etc().join("slots.lock")
     }
 
+    /// Which images were loaded into the engine for this installation.
+    pub fn loaded_images(&self) -> PathBuf {
+        self.var().join("images.json")
+    }
+
+    /// Held while that is changed.
+    pub fn loaded_images_lock(&self) -> PathBuf {
+        self.run().join("images.lock")
+    }
+
     /// The agent's pid record.
     pub fn agent_record(&self) -> PathBuf {
         self.run().join("agent.json")
@@ -260,6 +270,26 @@ impl CustomerLayout {
     /// The compose file, where the roles are containers.
     pub fn compose(&self) -> PathBuf {
         self.deployment().join("docker-compose.yml")
+    }
+
+    /// The administrator's own changes to the compose file. It is never written here.
+    pub fn compose_override(&self) -> PathBuf {
+        self.deployment().join("docker-compose.override.yml")
+    }
+
+    /// What the containers were made from.
+    pub fn applied(&self) -> PathBuf {
+        self.deployment().join("applied.json")
+    }
+
+    /// Held by `docker compose` while it works, also when the one that started it was killed.
+    pub fn compose_lock(&self) -> PathBuf {
+        self.run.join("compose.lock")
+    }
+
+    /// The administrator's own variables for the changes. It is never written here.
+    pub fn compose_env(&self) -> PathBuf {
+        self.deployment().join(".env")
     }
 
     /// The configuration every role reads.

@@ -11,6 +11,7 @@ pub mod config;
 mod digest;
 mod explain;
 pub mod file;
+pub mod generated;
 pub mod job;
 mod layout;
 mod place;

@@ -67,6 +67,12 @@ pub struct CustomerStatus {
     pub api_url: String,
     /// Why the customer cannot be run at all, when that is so.
     pub problem: Option<String>,
+    /// The administrator's changes to the compose file, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<PathBuf>,
+    /// How the files beside the containers differ from those the containers were made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
 }
 
 /// How a license stands.

@@ -68,6 +68,16 @@ pub enum Error {
         /// Which.
         path: PathBuf,
     },
+    /// A folder of ours holds another file system.
+    #[error("`{}` is a mount of its own, and its owner is not changed", path.display())]
+    MountInside {
+        /// Where.
+        path: PathBuf,
+        /// Who must own it.
+        user: u32,
+        /// And with which group.
+        group: u32,
+    },
     /// Another install was faster.
     #[error("the ports from {port_base} on were given to `{owner}` in the meantime")]
     SlotTaken {
@@ -187,6 +197,12 @@ impl Explain for Error {
             }
             Self::DigestMismatch { .. } => "run `0711 install` again: it plans anew with what is there now",
             Self::NotOurs { .. } => "move that file away, or choose another `--root`",
+            Self::MountInside { path, user, group } => {
+                return Some(Remedy(format!(
+                    "run `chown -R {user}:{group} {}` if it belongs to 0711, or unmount it; then run the same command again",
+                    path.display()
+                )));
+            }
             Self::SlotTaken { .. } => "run the same command again: it takes another block",
             Self::Model { .. } => "run `0711 models fetch`, then the same command again",
             Self::ImageMissing { .. } => "name the release bundle with `--bundle PATH`",

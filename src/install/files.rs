@@ -1,6 +1,7 @@
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use base::file::{self, ReadError};
+use base::file::{self, Lock, LockError, ReadError};
 use base::{CustomerLayout, Layout};
 use plan::journal::{self, Journal};
 use plan::{Plan, Receipt, SlotTable};
@@ -50,6 +51,23 @@ fn read<T>(
     match bytes_if_any(path, bytes_max)? {
         Some(bytes) => parse(&bytes).map(Some).map_err(|source| Error::Format { path: path.to_owned(), source }),
         None => Ok(None),
+    }
+}
+
+/// A shared table is held for the time of one small write.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes a lock that others hold for moments only.
+pub(crate) async fn brief_lock(path: &Path, what: &str) -> Result<Lock, Error> {
+    let begun = Instant::now();
+    loop {
+        match Lock::try_acquire(path, what) {
+            Ok(held) => return Ok(held),
+            Err(LockError::Held { .. }) if begun.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => return Err(Error::Lock(error)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use stack::docker::{Engine, Made};
 use walkdir::WalkDir;
 
 use crate::uninstall::{generated, kept, shared};
-use crate::{Error, read_plan};
+use crate::{Error, images, read_plan};
 
 /// Everything an installation has on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,7 +50,7 @@ pub struct OnEngine {
     /// Containers and networks that have our label.
     #[serde(flatten)]
     pub made: Made,
-    /// `name:tag` of the plan's images that are there.
+    /// `name:tag` of the images that were loaded for this installation; they go with the last customer that uses them.
     pub images: Vec<String>,
 }
 
@@ -70,12 +70,12 @@ pub async fn footprint(layout: &Layout, slug: &Slug) -> Result<Footprint, Error>
     let mut files: Vec<_> = there.map(|(goes, path)| Trace { bytes: bytes(&path), path, goes }).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let plan = read_plan(&customer)?;
-    let engine = match plan.as_ref().and_then(|plan| Some((plan, plan.step(StepId::Containers)?))) {
-        Some((plan, Step::Containers { project, .. })) => {
+    let engine = match plan.as_ref().and_then(|plan| plan.step(StepId::Containers)) {
+        Some(Step::Containers { project, .. }) => {
             let engine = Engine::connect().await.map_err(Error::Stack)?;
             let made = engine.made(project, slug.as_str()).await.map_err(Error::Stack)?;
             let mut images = Vec::new();
-            for image in plan.images() {
+            for image in images::loaded(layout)?.images {
                 if engine.knows(&image.id).await.map_err(Error::Stack)? {
                     images.push(format!("{}:{}", image.name, image.tag));
                 }

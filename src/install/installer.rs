@@ -8,6 +8,7 @@ use base::file::{self, Lock, LockError};
 use base::{Clock, CustomerLayout, Layout};
 use bundle::release::VerifiedRelease;
 use plan::{Plan, Receipt};
+use stack::docker::Engine;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Cause;
@@ -15,7 +16,7 @@ use crate::event::{Event, Sink};
 use crate::execute::execute;
 use crate::journal_file::JournalFile;
 use crate::step::World;
-use crate::{Error, receipt};
+use crate::{Error, images, receipt};
 
 /// Where model files come from when this user's cache does not have them. The rooms are wired by `cli`.
 pub trait ModelSource: Send + Sync {
@@ -71,6 +72,12 @@ impl Installer<'_> {
         let customer = self.layout.customer(self.plan.slug());
         file::private_dir(customer.dir()).map_err(Error::file("make folder", customer.dir()))?;
         let _lock = self.lock(&customer, events, cancel).await?;
+        for dir in [customer.etc(), &customer.deployment()] {
+            // Nobody writes there but the holder of the lock: what is unfinished was left by one that was killed.
+            for path in file::unfinished(dir) {
+                std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+            }
+        }
         let mut journal = JournalFile::open(&customer.journal(), self.clock)?;
         self.write_plan(&customer)?;
         let mut world = World {
@@ -85,9 +92,21 @@ impl Installer<'_> {
         execute(self.plan, &mut journal, &mut world, events, cancel).await?;
         let receipt = receipt::write(self.plan, &customer, &mut journal)?;
         events(Event::Closed { receipt: receipt.digest() });
+        self.prune_images().await;
         let ids = self.plan.steps().iter().map(plan::Step::id);
         let evidence = ids.map(|id| (id, crate::execute::evidence(&journal, id))).collect();
         Ok(Outcome { receipt, evidence })
+    }
+
+    /// What stays is in nobody's way but the disk's, and goes next time.
+    async fn prune_images(&self) {
+        if self.plan.images().is_empty() {
+            return;
+        }
+        let pruned = async { images::prune(self.layout, &Engine::connect().await.map_err(Error::Stack)?).await };
+        if let Err(error) = pruned.await {
+            tracing::warn!(error = %crate::execute::chain(&error), "cannot remove older images");
+        }
     }
 
     /// The plan is on the disk before its first effect, and before the journal speaks of it.

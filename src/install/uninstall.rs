@@ -1,16 +1,16 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use base::file::{Lock, LockError};
-use base::{CustomerLayout, Layout, Role, Slug};
+use base::file::{self, Lock, LockError};
+use base::{CustomerLayout, Layout, Role, Slug, generated};
 use plan::{Step, StepId};
 use serde::Serialize;
-use stack::docker::Engine;
+use stack::docker::{Engine, Turn};
 
 use crate::step::{end_agent, release_slot, systemctl};
 use crate::stop::stop_roles;
 use crate::unit::UNIT_NAME;
-use crate::{Error, installed};
+use crate::{Error, LeftImage, images, installed};
 
 /// What an uninstallation did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,12 +22,15 @@ pub struct Uninstalled {
     /// Containers, networks and images that were removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed_from_engine: Vec<String>,
+    /// Images that stay on the engine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_on_engine: Vec<LeftImage>,
 }
 
 /// Stops a customer's services and removes what was made for them.
 ///
-/// Tables, adapters, license and answers stay, unless `purge` says otherwise. Data folders are never touched. What other
-/// customers of the installation use stays. Doing it twice, or again after it was interrupted, is the same as once.
+/// Tables, adapters, license, answers and the administrator's own changes to generated files stay, unless `purge` says
+/// otherwise. Data folders are never touched. What other customers of the installation use stays. Doing it twice, or again after it was interrupted, is the same as once.
 ///
 /// # Errors
 /// [`Error::Locked`] while an install runs, [`Error::Stop`], [`Error::File`].
@@ -42,8 +45,9 @@ pub async fn uninstall(layout: &Layout, slug: &Slug, purge: bool) -> Result<Unin
         error => Error::Lock(error),
     })?;
     stop_roles(layout, &customer).await?;
-    remove_containers(&customer, &mut done).await?;
-    for path in generated(&customer) {
+    remove_from_engine(layout, &customer, &mut done).await?;
+    let unfinished = file::unfinished(&customer.deployment());
+    for path in generated(&customer).into_iter().chain(unfinished) {
         remove(&path, &mut done)?;
     }
     if purge {
@@ -65,9 +69,9 @@ pub async fn uninstall(layout: &Layout, slug: &Slug, purge: bool) -> Result<Unin
     Ok(done)
 }
 
-/// Removes the customer's containers and networks, and images nobody else uses. What the plan on disk does not name, or has not
-/// our label, is somebody else's.
-async fn remove_containers(customer: &CustomerLayout, done: &mut Uninstalled) -> Result<(), Error> {
+/// Removes the customer's containers and networks, and the images that were loaded here and nobody else uses. What the plan on
+/// disk does not name, or has not our label, is somebody else's.
+async fn remove_from_engine(layout: &Layout, customer: &CustomerLayout, done: &mut Uninstalled) -> Result<(), Error> {
     // A damaged plan must not keep anybody from uninstalling: the configuration names the project too.
     let plan = crate::read_plan(customer).ok().flatten();
     let planned = plan.as_ref().and_then(|plan| match plan.step(StepId::Containers) {
@@ -76,16 +80,17 @@ async fn remove_containers(customer: &CustomerLayout, done: &mut Uninstalled) ->
     });
     let configured = || Some(stack::service_config(customer).ok()?.containers?.project);
     let Some(project) = planned.or_else(configured) else { return Ok(()) };
+    // What an install that was killed has left at work would make containers after we removed them.
+    let _turn = Turn::take(customer).await.map_err(Error::Stack)?;
     let engine = Engine::connect().await.map_err(Error::Stack)?;
     let made = engine.made(&project, customer.slug().as_str()).await.map_err(Error::Stack)?;
     engine.remove(&made).await.map_err(Error::Stack)?;
     engine.remove_leftovers().await.map_err(Error::Stack)?;
     done.removed_from_engine = made.containers.into_iter().chain(made.networks).collect();
-    for image in plan.iter().flat_map(plan::Plan::images) {
-        if engine.remove_image(&image.id.to_string()).await.map_err(Error::Stack)? {
-            done.removed_from_engine.push(format!("{}:{}", image.name, image.tag));
-        }
-    }
+    let planned = plan.as_ref().map(plan::Plan::images).unwrap_or_default();
+    let (removed, left) = images::remove(layout, customer.slug(), planned, &engine).await?;
+    done.removed_from_engine.extend(removed);
+    done.left_on_engine = left;
     Ok(())
 }
 
@@ -99,6 +104,9 @@ pub(crate) fn shared(layout: &Layout) -> Vec<PathBuf> {
         layout.agent_record(),
         layout.agent_lock(),
         layout.slots_lock(),
+        layout.loaded_images_lock(),
+        // What is still in it is used by containers of others, who keep it.
+        layout.loaded_images(),
     ]
 }
 
@@ -109,7 +117,10 @@ pub(crate) fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.receipt(),
         customer.journal(),
         customer.plan(),
-        customer.deployment(),
+        customer.compose(),
+        customer.applied(),
+        customer.config(),
+        customer.secrets(),
         customer.console_state(),
         customer.train_dir(),
         // A finished ingestion must not pass for one of the next installation; a finished training may.
@@ -118,9 +129,9 @@ pub(crate) fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
     ]
 }
 
-/// What was learned, and what it takes to begin again.
+/// What was learned, what it takes to begin again, and what the administrator wrote beside our files.
 pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
-    vec![
+    let mut all = vec![
         customer.lakehouse(),
         customer.loras(),
         customer.ingest_state(),
@@ -128,7 +139,11 @@ pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.seen(),
         customer.license(),
         customer.answers(),
-    ]
+        customer.compose_override(),
+        customer.compose_env(),
+    ];
+    all.extend(generated::kept_edits(&customer.deployment()));
+    all
 }
 
 /// Another customer is installed as long as it has a configuration.
@@ -180,6 +195,7 @@ fn remove_empty(layout: &Layout, customer: &CustomerLayout, done: &mut Uninstall
     let agent = parent(layout.agent_log_dir());
     let folders = [
         jobs,
+        customer.deployment(),
         customer.dir().to_owned(),
         customer.etc().to_owned(),
         agent,
@@ -196,10 +212,13 @@ fn remove_empty(layout: &Layout, customer: &CustomerLayout, done: &mut Uninstall
 }
 
 fn left(layout: &Layout, customer: &CustomerLayout) -> Vec<PathBuf> {
-    let mut left: Vec<PathBuf> = [customer.dir(), customer.etc()]
+    // The administrator's own files beside ours are named one by one.
+    let deployment = customer.deployment();
+    let mut left: Vec<PathBuf> = [customer.dir(), customer.etc(), &deployment]
         .into_iter()
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter(|path| *path != deployment)
         .collect();
     left.extend(
         [layout.slots_file(), layout.models(), layout.bin_dir(), layout.release_seen()]
@@ -219,7 +238,7 @@ mod tests {
         let slug = Slug::parse("eaton").unwrap();
         let customer = layout.customer(&slug);
         for folder in generated(&customer).iter().chain(&kept(&customer)) {
-            if folder.extension().is_none() && *folder != customer.license() {
+            if folder.extension().is_none() && ![customer.license(), customer.compose_env()].contains(folder) {
                 std::fs::create_dir_all(folder).unwrap();
                 std::fs::write(folder.join("x"), "x").unwrap();
             }
@@ -231,6 +250,10 @@ mod tests {
             customer.plan(),
             customer.journal(),
             customer.receipt(),
+            customer.compose(),
+            customer.config(),
+            customer.compose_override(),
+            customer.deployment().join(".new-a1b2c3"),
             layout.slots_file(),
         ] {
             std::fs::write(file, "{\"format\":1,\"slots\":{\"eaton\":{\"number\":0,\"port_base\":5100}}}").unwrap();
@@ -246,20 +269,21 @@ mod tests {
     #[tokio::test]
     async fn data_stays_and_what_was_made_goes() {
         let dir = tempfile::tempdir().unwrap();
-        let (layout, slug) = made(dir.path(), &[]);
+        let edited = "var/eaton/deployment/config.edited-01234567.yaml";
+        let (layout, slug) = made(dir.path(), &[edited]);
         let done = uninstall(&layout, &slug, false).await.unwrap();
         let customer = layout.customer(&slug);
         for path in kept(&customer) {
-            assert!(path.exists() || path == customer.seen(), "{path:?} is gone");
+            let was_there = ![customer.seen(), customer.compose_env()].contains(&path);
+            assert!(path.exists() || !was_there, "{path:?} is gone");
         }
         for path in generated(&customer) {
             assert!(!path.exists(), "{path:?} is still there");
         }
-        assert!(
-            done.left.contains(&customer.lakehouse()) && done.left.contains(&layout.slots_file()),
-            "{:?}",
-            done.left
-        );
+        for path in [customer.lakehouse(), layout.slots_file(), customer.compose_override(), dir.path().join(edited)] {
+            assert!(done.left.contains(&path), "{path:?} is not in {:?}", done.left);
+        }
+        assert_eq!(walk(&customer.deployment()).len(), 2, "only what is the administrator's");
         let again = uninstall(&layout, &slug, false).await.unwrap();
         assert_eq!(again.left, done.left);
     }
@@ -267,7 +291,10 @@ mod tests {
     #[tokio::test]
     async fn purge_leaves_nothing_but_what_others_made() {
         let dir = tempfile::tempdir().unwrap();
-        let (layout, slug) = made(dir.path(), &["var/eaton/notes.txt", "bin/tool", "readme.txt"]);
+        let (layout, slug) = made(
+            dir.path(),
+            &["var/eaton/notes.txt", "bin/tool", "readme.txt", "var/eaton/deployment/config.edited-01234567.yaml"],
+        );
         let outside = tempfile::tempdir().unwrap();
         std::fs::write(outside.path().join("data"), "customer's").unwrap();
         std::os::unix::fs::symlink(outside.path(), layout.customer(&slug).lakehouse().join("link")).unwrap();

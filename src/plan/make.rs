@@ -173,10 +173,7 @@ fn containers(inputs: &Inputs<'_>, slug: &Slug) -> Result<Option<Containers>, Fa
         None => format!("0711-{slug}"),
         Some(root) => format!("0711-{slug}-{}", Digest::of(root.as_os_str().as_encoded_bytes()).short()),
     };
-    let (user, group) = match inputs.host.user {
-        (0, _) => (Containers::USER, Containers::USER),
-        own => own,
-    };
+    let (user, group) = Containers::user_for(inputs.host.user);
     Ok(Some(Containers { project, image, user, group }))
 }
 

@@ -111,22 +111,38 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// Compose refused.
+    /// Compose does not take the files.
+    #[error("`docker compose` does not accept `{}`: {output}", file.display())]
+    ComposeRefused {
+        /// Which file: the changes, where there are some.
+        file: PathBuf,
+        /// The end of what it said.
+        output: String,
+    },
+    /// The changes touch what containers are found by.
+    #[error("`{}` changes {what}, which the installation relies on", path.display())]
+    ChangesRefused {
+        /// The changes.
+        path: PathBuf,
+        /// What they change.
+        what: String,
+    },
+    /// Another run's compose does not end.
+    #[error("`docker compose` still works for {holder}")]
+    ComposeBusy {
+        /// Who started it.
+        holder: String,
+    },
+    /// The file that is locked cannot be used.
+    #[error("cannot take the lock of `docker compose`")]
+    Lock(#[source] base::file::LockError),
+    /// Compose failed.
     #[error("`docker compose` could not apply `{}`: {output}", file.display())]
     Compose {
         /// Which file.
         file: PathBuf,
         /// The end of what it said.
         output: String,
-    },
-    /// The compose file could not be read or written.
-    #[error("cannot write `{}`", path.display())]
-    ComposeFile {
-        /// Which.
-        path: PathBuf,
-        /// Says why.
-        #[source]
-        source: std::io::Error,
     },
     /// The process could not be signalled or waited for.
     #[error("cannot stop role `{role}` (pid {pid})")]
@@ -171,7 +187,16 @@ impl Explain for Error {
             Self::Compose { .. } => Some(Remedy::new(
                 "see whether `docker compose version` says 2 or newer, and what stands in docker-compose.override.yml",
             )),
-            Self::Record { .. } | Self::Stop { .. } | Self::ComposeFile { .. } => None,
+            Self::ComposeRefused { .. } => Some(Remedy::new(
+                "correct that file, or move your own changes away, then run the same command again; what runs was left as it is",
+            )),
+            Self::ChangesRefused { .. } => Some(Remedy::new(
+                "take that out of the file, then run the same command again; what runs was left as it is",
+            )),
+            Self::ComposeBusy { .. } => Some(Remedy::new(
+                "see whether Docker answers (`docker info`) and whether a `docker compose` hangs, then run the same command again",
+            )),
+            Self::Lock(_) | Self::Record { .. } | Self::Stop { .. } => None,
         }
     }
 

@@ -1,5 +1,9 @@
 //! The same stories with the services as containers, from a signed bundle.
 
+mod change;
+mod engines;
+mod installed;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -30,7 +34,7 @@ fn docker(args: &[&str]) -> Run {
     Run::of(Command::new("docker").arg("--host").arg(format!("unix://{SOCKET}")).args(args).output().unwrap())
 }
 
-/// A signed bundle of the binary under test and the models, made once for all tests.
+/// A signed bundle of the binary under test and the models with the root that trusts it, made once for all tests.
 fn bundle() -> &'static (PathBuf, PathBuf) {
     static MADE: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -54,11 +58,35 @@ fn bundle() -> &'static (PathBuf, PathBuf) {
     })
 }
 
+/// The next release of the same vendor: its program has a byte more, so its image is another one.
+fn next_bundle() -> PathBuf {
+    let dir = bundle().0.parent().unwrap();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let mut program = fs::read(dir.join("0711")).unwrap();
+    program.push(0);
+    fs::write(dir.join("0711-next"), program).unwrap();
+    let spec = crate::product::checkout("bundles/platform.yaml").display().to_string();
+    run(["bundle", "build", "--spec", &spec, "--binary", &path("0711-next"), "--out", &path("next")]).expect(0);
+    run(["release", "sign", &path("next"), "--trust", &path("trust"), "--key", &path("release.key")]).expect(0);
+    dir.join("next")
+}
+
 fn install_args(base: u16) -> Vec<String> {
-    let (bundle, root) = bundle();
-    let more =
-        ["--bundle", &bundle.display().to_string(), "--trust-root", &root.display().to_string()].map(str::to_owned);
-    story::install_args(base).into_iter().chain(more).collect()
+    from(story::install_args(base), &bundle().0)
+}
+
+/// The same from another bundle, or the first.
+fn from(args: Vec<String>, bundle_path: &Path) -> Vec<String> {
+    let more = ["--bundle", &bundle_path.display().to_string(), "--trust-root", &bundle().1.display().to_string()];
+    args.into_iter().chain(more.map(str::to_owned)).collect()
+}
+
+/// What takes longest is left out where a story is about something else.
+fn without_training(base: u16) -> Vec<String> {
+    let mut args = story::install_args(base);
+    let minutes = args.iter().position(|arg| arg == "--training-minutes").unwrap();
+    args[minutes + 1] = "0".to_owned();
+    args
 }
 
 /// What the engine holds with our label, of one project.
@@ -107,7 +135,7 @@ fn the_same_story_in_containers() {
 fn check_containers(product: &Product, project: &str) {
     let compose = product.customer().join("deployment/docker-compose.yml").display().to_string();
     docker(&["compose", "-f", &compose, "config", "--quiet"]).expect(0);
-    for role in ["embed", "llm", "lake", "ingest", "trainer", "console"] {
+    for role in story::ROLES {
         let found = inspect(&format!("{project}-{role}"));
         let host = &found["HostConfig"];
         assert_eq!(host["ReadonlyRootfs"], true, "{role}");
@@ -205,9 +233,7 @@ fn the_one_file_installs_and_notices_damage() {
 
     let product = Product::new();
     let install = |file: &str| {
-        let mut args = story::install_args(free_port_base());
-        let minutes = args.iter().position(|arg| arg == "--training-minutes").unwrap();
-        args[minutes + 1] = "0".to_owned();
+        let args = without_training(free_port_base());
         let mut command = Command::new("bash");
         command.arg(file).args(&args[1..]).args(["--runtime", "native", "--json", "--root"]);
         Run::of(command.arg(&product.root).stdin(std::process::Stdio::null()).output().unwrap())

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::product::{Product, Run, checkout, free_port_base};
 
-const ROLES: [&str; 6] = ["embed", "llm", "lake", "ingest", "trainer", "console"];
+pub const ROLES: [&str; 6] = ["embed", "llm", "lake", "ingest", "trainer", "console"];
 
 #[test]
 fn from_install_to_uninstall() {

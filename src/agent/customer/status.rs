@@ -30,9 +30,11 @@ impl Customer {
 
     pub(crate) fn status(&mut self, layout: &Layout) -> CustomerStatus {
         self.refresh_license();
+        self.drift.refresh(&self.layout);
         let license = self.license.as_ref().map(|known| known.status.clone());
         let lake_is_ready = self.roles.get(&Role::Lake).is_some_and(|lake| lake.state == RoleState::Ready);
         let runtime = self.runtime.as_ref();
+        let has_compose_file = runtime.is_some_and(|runtime| runtime.config().containers.is_some());
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         CustomerStatus {
             slug: self.slug.clone(),
@@ -51,6 +53,8 @@ impl Customer {
             console_url: runtime.map(|runtime| url(runtime.config().port(Role::Console))).unwrap_or_default(),
             api_url: runtime.map(|runtime| url(runtime.config().api_port()) + "/v1").unwrap_or_default(),
             problem: self.problem.clone(),
+            changes: has_compose_file.then(|| stack::docker::changes(&self.layout)).flatten(),
+            drift: self.drift.text().map(str::to_owned),
         }
     }
 

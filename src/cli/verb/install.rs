@@ -55,6 +55,9 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
         for note in &prepared.proposal.notes {
             printer.note(format!("note: {note}"));
         }
+        if let Some(path) = prepared.changes() {
+            printer.note(format!("note: your changes in `{}` are taken with the compose file", path.display()));
+        }
     }
     let may_start = args.yes || args.answers.demo || prepared.asked || printer.json;
     if !may_start && !is_terminal() {
@@ -138,7 +141,7 @@ impl<'a> Shown<'a> {
                 if let Some(path) = evidence.0.get("edited_file_kept_as").and_then(Value::as_str).filter(|_| !was_done)
                 {
                     printer.note(format!(
-                        "note: the compose file had been edited by hand; the edited one is now `{path}`"
+                        "note: a generated file had been edited by hand and was written anew; the edited one is now `{path}`"
                     ));
                 }
             }

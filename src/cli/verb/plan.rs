@@ -8,7 +8,7 @@ use std::{
 
 use ::bundle::release::{self, VerifiedRelease};
 use ::license::{Found, Seen, Standing, embedded_roots};
-use ::plan::{Answers, Binary, Grant, Image, Inputs, Proposal, Runtime, make};
+use ::plan::{Answers, Binary, Grant, Image, Inputs, Proposal, Runtime, StepId, make};
 use base::{Clock, CustomerLayout, Digest, Exit, Layout, file};
 use serde_json::json;
 use stack::docker::Engine;
@@ -56,10 +56,22 @@ pub async fn run(context: &Context, args: &AnswerArgs) -> Outcome {
             "plan": proposal.plan,
             "forecast": proposal.forecast,
             "notes": proposal.notes,
+            "changes": prepared.changes(),
         }));
     }
     context.printer.line(prepared.proposal.render().trim_end());
+    if let Some(path) = prepared.changes() {
+        context.printer.line(format!("\nYour changes in `{}` are taken with the compose file", path.display()));
+    }
     Ok(())
+}
+
+impl Prepared {
+    /// Returns the administrator's changes to the compose file, where the services are containers and there are some.
+    pub fn changes(&self) -> Option<PathBuf> {
+        let plan = &self.proposal.plan;
+        plan.step(StepId::Containers).and_then(|_| stack::docker::changes(&self.layout.customer(plan.slug())))
+    }
 }
 
 /// Returns where the installation goes: `--root`, for the demo `./demo`, else the machine.

@@ -1,9 +1,9 @@
 use std::{env, path::PathBuf};
 
 use ::plan::{Draft, Runtime, SlotTable, draft};
-use base::{API_OFFSET, Exit, Layout, Role, Timestamp};
+use base::{API_OFFSET, Exit, Layout, Role, Timestamp, config::Containers};
 use bundle::{Catalogue, Source};
-use host::{Check, Engine, Memory, Need, Online, Place, PlaceKind, PortUse, Report, Verdict, Wanted};
+use host::{Check, Engine, Memory, Need, Online, Place, PlaceKind, PortUse, Readers, Report, Verdict, Wanted};
 use serde_json::json;
 
 use crate::{
@@ -32,6 +32,7 @@ pub async fn run(context: &Context, args: &PreflightArgs) -> Outcome {
     };
     if args.docker && wanted.docker.is_none() {
         wanted.docker = Some(Engine::from_docker_host(env::var("DOCKER_HOST").ok().as_deref()));
+        wanted.readers = examined.as_ref().map(readers);
     }
     wanted.gpu = args.gpu;
     wanted.online = if args.online { Some(online()?) } else { None };
@@ -121,6 +122,7 @@ fn by_plan(examined: &Examined, Draft { plan, forecast }: &Draft) -> Wanted {
         latest_seen: (latest.millis() > 0).then_some(latest),
         // The engine the containers will run on; another one has no say.
         docker: (examined.answers.runtime == Runtime::Docker).then(|| Engine::from_docker_host(None)),
+        readers: (examined.answers.runtime == Runtime::Docker).then(|| readers(examined)),
         gpu: false,
         online: None,
     }
@@ -149,9 +151,16 @@ fn by_minimum(layout: &Layout, port_base: Option<u16>) -> Outcome<Wanted> {
         ports,
         latest_seen: None,
         docker: None,
+        readers: None,
         gpu: false,
         online: None,
     })
+}
+
+/// Whom the planner would run containers as.
+fn readers(examined: &Examined) -> Readers {
+    let (user, group) = Containers::user_for(examined.host.user);
+    Readers { user, group, folders: examined.answers.folders.clone() }
 }
 
 fn places(layout: &Layout, data: Need, binary_bytes: u64, temporary: Need, models_bytes: u64) -> Vec<Place> {

@@ -6,7 +6,7 @@ use stack::http::CallError;
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
-    printer::{bytes, duration},
+    printer::{bytes, duration, shown},
     verb::control::painted,
 };
 
@@ -60,6 +60,13 @@ fn print(context: &Context, status: &Status, customer: &CustomerStatus) {
     }
     if let Some(problem) = &customer.problem {
         printer.line(format!("{}    {problem}", printer.warn("problem")));
+    }
+    if let Some(changes) = &customer.changes {
+        let word = if customer.drift.is_none() { "is in effect" } else { "is there" };
+        printer.line(format!("changes    `{}` {word}", shown(&changes.display().to_string())));
+    }
+    if let Some(drift) = &customer.drift {
+        printer.line(format!("{}      {}; `0711 install` applies it", printer.warn("drift"), shown(drift)));
     }
     printer.line("");
     for role in &customer.roles {

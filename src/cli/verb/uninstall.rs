@@ -6,6 +6,7 @@ use crate::{
     args::UninstallArgs,
     context::Context,
     failure::{Failure, Outcome},
+    printer::shown,
     progress::Progress,
     wizard,
 };
@@ -34,6 +35,9 @@ pub async fn run(context: &Context, args: &UninstallArgs) -> Outcome {
         count => format!(", {count} containers, networks and images"),
     };
     progress.finish(&format!("{} files and folders{of_engine}", done.removed.len()));
+    for left in &done.left_on_engine {
+        context.printer.line(format!("image `{}` stays on the engine: {}", shown(&left.image), left.why));
+    }
     if done.left.is_empty() {
         context.printer.line("nothing is left");
     } else {

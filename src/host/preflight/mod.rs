@@ -19,6 +19,7 @@ mod place;
 mod ports;
 mod processor;
 mod proxy;
+mod readable;
 mod space;
 mod wanted;
 
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use check::{Check, Report, Space, Verdict};
-pub use wanted::{Engine, Memory, Need, Online, Place, PlaceKind, PortUse, Wanted};
+pub use wanted::{Engine, Memory, Need, Online, Place, PlaceKind, PortUse, Readers, Wanted};
 
 use look::Look;
 use place::Found;
@@ -45,6 +46,8 @@ pub fn preflight(wanted: &Wanted) -> Report {
     let latency = data.map(Measured::begin);
     let listeners = Look::begin(ports::look);
     let containers = wanted.docker.as_ref().map(|engine| Containers::begin(engine, sooner));
+    let samples =
+        wanted.readers.clone().map(|readers| (readers.clone(), Look::begin(move || readable::look(&readers))));
     let cards = wanted.gpu.then(|| Look::begin(move || gpu::look(sooner)));
     let network = wanted.online.as_ref().map(|online| Network::begin(online, sooner));
 
@@ -67,6 +70,10 @@ pub fn preflight(wanted: &Wanted) -> Report {
     checks.extend(clock::clock(clock::look(), wanted.latest_seen));
     checks.extend(ports::ports(&wanted.ports, listeners.by(deadline).flatten().as_ref()));
     checks.extend(containers.as_ref().map_or_else(docker::not_asked, |containers| containers.checks.clone()));
+    checks.push(match samples {
+        Some((readers, look)) => readable::readable(&readers, look.by(deadline).as_ref()),
+        None => readable::not_asked(),
+    });
     checks.extend(cards.map_or_else(gpu::not_asked, |cards| {
         let has_runtime = containers.as_ref().and_then(|containers| containers.has_gpu_runtime);
         cards.by(deadline).map_or_else(gpu::late, |cards| gpu::gpu(&cards, has_runtime))

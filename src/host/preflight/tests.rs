@@ -14,6 +14,7 @@ fn wanted(dir: &Path) -> Wanted {
         ports: vec![],
         latest_seen: None,
         docker: None,
+        readers: None,
         gpu: false,
         online: None,
     }
@@ -55,6 +56,7 @@ fn every_check_is_there_with_an_id_of_its_own_and_a_remedy() {
         "docker.storage",
         "disk.docker-root",
         "disk.containerd-root",
+        "data.readable",
         "gpu.driver",
         "gpu.toolkit",
         "dns",
@@ -78,7 +80,7 @@ fn every_check_is_there_with_an_id_of_its_own_and_a_remedy() {
 fn what_nobody_asked_for_fails_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let report = preflight(&wanted(dir.path()));
-    for id in ["docker.engine", "docker.compose", "disk.docker-root", "gpu.driver", "dns", "proxy"] {
+    for id in ["docker.engine", "docker.compose", "disk.docker-root", "data.readable", "gpu.driver", "dns", "proxy"] {
         assert!(check(&report, id).is_not_asked(), "{id}");
     }
     assert_eq!(report.with(Verdict::Failed).count(), 0, "{:?}", report.checks);

@@ -15,6 +15,8 @@ pub struct Wanted {
     pub latest_seen: Option<Timestamp>,
     /// The engine to ask, when containers are wanted.
     pub docker: Option<Engine>,
+    /// Who reads the data folders, when containers are wanted.
+    pub readers: Option<Readers>,
     /// Whether the graphics card and what containers need for it are looked at.
     pub gpu: bool,
     /// What to try over the network; without it nothing is looked up and nothing is connected to.
@@ -122,6 +124,17 @@ impl Engine {
             },
         }
     }
+}
+
+/// The user containers run as, and what it is to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readers {
+    /// Numeric user.
+    pub user: u32,
+    /// Numeric group.
+    pub group: u32,
+    /// The data folders.
+    pub folders: Vec<PathBuf>,
 }
 
 /// What to try over the network.

@@ -1,16 +1,16 @@
 //! The compose file, and the containers it describes.
 
-use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
 use base::config::{Containers, ServiceConfig};
-use base::{Digest, Role, file};
+use base::{Digest, Role, generated};
 use plan::journal::Evidence;
-use stack::docker::{Compose, Engine};
-use walkdir::WalkDir;
+use stack::docker::{Applied, Compose, Engine, Project, Turn};
 
 use super::World;
+use super::give::Giver;
 use super::job::config;
+use super::place::{config_text, kept_edit, make_folders};
 use crate::Error;
 use crate::act::Probe;
 use crate::files::bytes_if_any;
@@ -25,16 +25,20 @@ pub(super) async fn probe(world: &World<'_>, to: &Path) -> Result<Probe, Error> 
     if bytes_if_any(to, COMPOSE_BYTES_MAX)?.as_deref() != Some(text.as_bytes()) {
         return Ok(Probe::Missing);
     }
-    let owner = (containers.user, containers.group);
-    if !owned(world, config).iter().all(|path| is_owned(path, owner)) {
+    if Applied::read(&world.customer).as_ref() != Some(&Applied::now(&world.customer)) {
+        return Ok(Probe::Missing);
+    }
+    let giver = Giver::new((containers.user, containers.group), &config.folders);
+    if !owned(world, config).iter().all(|path| giver.owns(path)) {
         return Ok(Probe::Missing);
     }
     let engine = Engine::connect().await.map_err(Error::Stack)?;
     if !has_networks(&engine, config, containers).await? {
         return Ok(Probe::Missing);
     }
+    let config_digest = config_digest(world, config)?;
     for role in Role::ALL {
-        if !engine.has_container(containers, role, config_digest(config)?).await.map_err(Error::Stack)? {
+        if !engine.has_container(containers, role, config_digest).await.map_err(Error::Stack)? {
             return Ok(Probe::Missing);
         }
     }
@@ -45,24 +49,28 @@ pub(super) async fn apply(world: &World<'_>, project: &str, to: &Path) -> Result
     let Some((config, containers)) = wanted(world) else {
         return Err(Error::NotVerified { step: plan::StepId::Config });
     };
-    for path in stack::docker::written(world.layout, config) {
-        file::private_dir(&path).map_err(Error::file("make folder", &path))?;
-    }
-    let owner = (containers.user, containers.group);
+    let turn = Turn::take(&world.customer).await.map_err(Error::Stack)?;
+    make_folders(&stack::docker::written(world.layout, config))?;
+    let giver = Giver::new((containers.user, containers.group), &config.folders);
     for path in owned(world, config) {
-        give(&path, owner)?;
+        giver.give(&path)?;
     }
-    let kept = stack::docker::write_compose(to, &text(world, config)?).map_err(Error::Stack)?;
+    let kept = generated::write(to, &text(world, config)?).map_err(Error::file("write", to))?;
+    let compose = Project::open(project, &world.customer).await;
+    compose.check(config).await.map_err(Error::Stack)?;
     let engine = Engine::connect().await.map_err(Error::Stack)?;
     if !has_networks(&engine, config, containers).await? {
         // Containers remember the network they were made for, also when another of its name has come.
         let made = engine.made(project, config.slug.as_str()).await.map_err(Error::Stack)?;
         engine.remove(&made).await.map_err(Error::Stack)?;
     }
-    stack::docker::create(project, to).await.map_err(Error::Stack)?;
-    let evidence = Evidence::default();
-    Ok(match kept {
-        Some(path) => evidence.with("edited_file_kept_as", path.display().to_string()),
+    // As they are before compose reads them: a change in between is one that was not applied.
+    let from = Applied::now(&world.customer);
+    compose.create(turn).await.map_err(Error::Stack)?;
+    from.write(&world.customer).map_err(Error::file("write", world.customer.applied()))?;
+    let evidence = kept_edit(kept);
+    Ok(match stack::docker::changes(&world.customer) {
+        Some(path) => evidence.with("changes", path.display().to_string()),
         None => evidence,
     })
 }
@@ -79,20 +87,14 @@ fn wanted<'a>(world: &World<'a>) -> Option<(&'a ServiceConfig, &'a Containers)> 
 
 fn text(world: &World<'_>, config: &ServiceConfig) -> Result<String, Error> {
     let services: Vec<_> = world.plan.services().iter().map(|service| (service.role, service.memory_bytes)).collect();
-    let config_digest = config_digest(config)?;
+    let config_digest = config_digest(world, config)?;
     let compose = Compose { config, config_digest, layout: world.layout, services: &services };
     compose.render().ok_or(Error::NotVerified { step: plan::StepId::Containers })
 }
 
-/// As the configuration's file will have it.
-fn config_digest(config: &ServiceConfig) -> Result<Digest, Error> {
-    let text = serde_yaml::to_string(config);
-    let text = text.map_err(|error| Error::File {
-        act: "write",
-        path: PathBuf::from("config.yaml"),
-        source: std::io::Error::other(error),
-    })?;
-    Ok(Digest::of(text.as_bytes()))
+/// Of the configuration's file.
+fn config_digest(world: &World<'_>, config: &ServiceConfig) -> Result<Digest, Error> {
+    Ok(Digest::of(config_text(&world.customer.config(), config)?.as_bytes()))
 }
 
 /// What the containers' user must own: what it writes, and what nobody else may read.
@@ -101,23 +103,4 @@ fn owned(world: &World<'_>, config: &ServiceConfig) -> Vec<PathBuf> {
     let mut all = stack::docker::written(world.layout, config);
     all.extend([customer.config(), customer.token(), customer.api_token(), customer.password_hash()]);
     all
-}
-
-fn is_owned(path: &Path, (user, group): (u32, u32)) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.uid() == user && metadata.gid() == group)
-}
-
-/// Gives a file, or a folder with all it holds, to the containers' user. Links are not followed.
-fn give(path: &Path, owner: (u32, u32)) -> Result<(), Error> {
-    for entry in WalkDir::new(path).follow_links(false) {
-        let entry =
-            entry.map_err(|error| Error::File { act: "look at", path: path.to_owned(), source: error.into() })?;
-        if entry.file_type().is_symlink() || is_owned(entry.path(), owner) {
-            continue;
-        }
-        // Never what a link points to, also when one takes the file's place just now.
-        let given = lchown(entry.path(), Some(owner.0), Some(owner.1));
-        given.map_err(Error::file("give to the containers' user", entry.path()))?;
-    }
-    Ok(())
 }

@@ -34,6 +34,7 @@ pub(super) async fn apply(world: &World<'_>, images: &[Image], report: Report<'_
         if found != image.id {
             return Err(Error::DigestMismatch { what: format!("image {}", image.name), expected: image.id, found });
         }
+        crate::images::remember(world.layout, image).await?;
         let progress = |done, total| {
             report(Progress { done, total, unit: "bytes".to_owned(), note: image.name.clone(), eta_seconds: None });
         };

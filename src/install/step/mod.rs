@@ -4,6 +4,7 @@ mod agent;
 mod binary;
 mod check;
 mod containers;
+mod give;
 mod images;
 mod job;
 mod model;

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base::config::ServiceConfig;
-use base::{Digest, file};
+use base::{Digest, file, generated};
 use plan::journal::Evidence;
 
 use super::World;
@@ -73,16 +73,31 @@ pub(super) fn probe_config(world: &World<'_>, config: &ServiceConfig, to: &Path)
 pub(super) fn write_config(world: &World<'_>, config: &ServiceConfig, to: &Path) -> Result<Evidence, Error> {
     let (config, answers) = texts(world, config)?;
     let answers_path = world.customer.answers();
-    for (path, text) in [(answers_path.as_path(), answers), (to, config)] {
-        file::write_atomic(path, text.as_bytes(), 0o600).map_err(Error::file("write", path))?;
+    file::write_atomic(&answers_path, answers.as_bytes(), 0o600).map_err(Error::file("write", &answers_path))?;
+    Ok(kept_edit(generated::write(to, &config).map_err(Error::file("write", to))?))
+}
+
+/// Returns the evidence of a step that wrote a file people may have edited.
+pub(super) fn kept_edit(kept: Option<PathBuf>) -> Evidence {
+    match kept {
+        Some(path) => Evidence::default().with("edited_file_kept_as", path.display().to_string()),
+        None => Evidence::default(),
     }
-    Ok(Evidence::default())
+}
+
+/// Returns the text of the configuration's file.
+pub(super) fn config_text(path: &Path, config: &ServiceConfig) -> Result<String, Error> {
+    let body = serde_yaml::to_string(config);
+    let body = body.map_err(|error| Error::File {
+        act: "write",
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })?;
+    Ok(generated::text("Change the answers beside the license and run `0711 install` again.", &body))
 }
 
 fn texts(world: &World<'_>, config: &ServiceConfig) -> Result<(String, String), Error> {
-    let path = world.customer.config();
-    let config = serde_yaml::to_string(config);
-    let config = config.map_err(|error| Error::File { act: "write", path, source: std::io::Error::other(error) })?;
+    let config = config_text(&world.customer.config(), config)?;
     let path = world.customer.answers();
     let answers = world.plan.answers().to_yaml().map_err(|source| Error::Format { path, source })?;
     Ok((config, answers))

@@ -1,17 +1,12 @@
 //! The table of port blocks, shared by all customers of an installation.
 
-use std::time::Duration;
-
-use base::file::{self, Lock, LockError};
-use base::{Layout, Slug};
+use base::{Layout, Slug, file};
 use plan::journal::Evidence;
 use plan::{Slot, SlotTable};
 
 use crate::act::Probe;
+use crate::files::brief_lock;
 use crate::{Error, read_slots};
-
-/// The table is held for the time of one small write.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn probe(layout: &Layout, slug: &Slug, slot: Slot) -> Result<Probe, Error> {
     let table = read_slots(layout)?;
@@ -42,17 +37,7 @@ pub(crate) async fn release(layout: &Layout, slug: &Slug) -> Result<(), Error> {
 }
 
 async fn change(layout: &Layout, edit: impl FnOnce(&mut SlotTable) -> Result<(), Error>) -> Result<(), Error> {
-    let lock = layout.slots_lock();
-    let begun = std::time::Instant::now();
-    let _held = loop {
-        match Lock::try_acquire(&lock, "change the table of slots") {
-            Ok(held) => break held,
-            Err(LockError::Held { .. }) if begun.elapsed() < PATIENCE => {
-                tokio::time::sleep(Duration::from_millis(50)).await
-            }
-            Err(error) => return Err(Error::Lock(error)),
-        }
-    };
+    let _held = brief_lock(&layout.slots_lock(), "change the table of slots").await?;
     let path = layout.slots_file();
     let mut table = read_slots(layout)?;
     edit(&mut table)?;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use base::config::{Containers, ServiceConfig};
-use base::{CustomerLayout, Digest, Layout, Role};
+use base::{CustomerLayout, Digest, Layout, Role, generated};
 use serde_json::{Map, Value, json};
 
 /// Says which customer a container or network belongs to; nothing without it is ever removed.
@@ -74,7 +74,7 @@ impl Compose<'_> {
             },
         });
         let body = serde_yaml::to_string(&file).ok()?;
-        Some(format!("{HEADER}{}\n{body}", Digest::of(body.as_bytes())))
+        Some(generated::text(ADVICE, &body))
     }
 
     fn service(&self, containers: &Containers, customer: &CustomerLayout, role: Role, memory_bytes: u64) -> Value {
@@ -135,14 +135,8 @@ impl Compose<'_> {
     }
 }
 
-/// What the file begins with; the digest of the rest follows, so that an edit by hand is noticed.
-const HEADER: &str = "# Written by 0711. Put changes into docker-compose.override.yml beside it. Content: ";
-
-/// Returns whether a compose file still is what was written.
-pub fn is_as_written(file: &str) -> bool {
-    let Some((first, body)) = file.split_once('\n') else { return false };
-    first.strip_prefix(HEADER).is_some_and(|digest| digest == Digest::of(body.as_bytes()).to_string())
-}
+/// Stands in the file's first line.
+const ADVICE: &str = "Put changes into docker-compose.override.yml beside it.";
 
 /// Folders a role may write, and what it may read.
 struct Mounts {
@@ -310,8 +304,7 @@ mod tests {
     #[test]
     fn an_edit_is_noticed() {
         let text = rendered("/data");
-        assert!(is_as_written(&text));
-        assert!(!is_as_written(&text.replace("pids_limit: 1024", "pids_limit: 9999")));
-        assert!(!is_as_written("services: {}\n"));
+        assert!(generated::is_as_written(&text));
+        assert!(!generated::is_as_written(&text.replace("pids_limit: 1024", "pids_limit: 9999")));
     }
 }

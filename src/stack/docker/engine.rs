@@ -116,15 +116,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an image. Returns whether it went: one that a container uses stays.
+    /// Removes an image, unless a container or another name uses it.
     ///
     /// # Errors
     /// [`Error::Engine`].
-    pub async fn remove_image(&self, id: &str) -> Result<bool, Error> {
+    pub async fn remove_image(&self, id: &str) -> Result<Removal, Error> {
         let options = RemoveImageOptionsBuilder::default().force(false).build();
         match self.client.remove_image(id, Some(options), None).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_absent(&error) || status(&error) == Some(409) => Ok(false),
+            Ok(_) => Ok(Removal::Done),
+            Err(error) if is_absent(&error) => Ok(Removal::Absent),
+            Err(error) if status(&error) == Some(409) => Ok(Removal::Used),
             Err(error) => Err(Error::engine("remove an image")(error)),
         }
     }
@@ -209,6 +210,17 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What became of an image that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Done,
+    /// It was not there.
+    Absent,
+    /// Somebody uses it; it stays.
+    Used,
 }
 
 /// What the engine holds for a customer.

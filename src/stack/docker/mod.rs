@@ -3,6 +3,8 @@
 //! `docker compose` makes the containers from the generated file; starting, stopping and looking is asked of the engine itself.
 //! A running container is known by its first process, as a role without containers is, so that looking costs no request.
 
+mod applied;
+mod command;
 mod compose;
 mod engine;
 mod export;
@@ -13,11 +15,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use base::config::{Containers, ServiceConfig};
-use base::{Clock, CustomerLayout, Digest, Role, file};
+use base::{Clock, CustomerLayout, Digest, Role};
 
-pub use self::compose::{CUSTOMER_LABEL, Compose, is_as_written, written};
-use self::engine::{Container, SOCKET};
-pub use self::engine::{Engine, Made};
+pub use self::applied::{Applied, changes, drift};
+pub use self::command::{Project, Turn};
+pub use self::compose::{CUSTOMER_LABEL, Compose, written};
+use self::engine::Container;
+pub use self::engine::{Engine, Made, Removal};
 pub use self::load::Loaded;
 use crate::http::Endpoint;
 use crate::identity::command_line;
@@ -33,12 +37,8 @@ pub struct Docker {
     clock: Clock,
 }
 
-/// Compose makes six containers in seconds; it may wait for a busy engine.
-const COMPOSE_PATIENCE: Duration = Duration::from_secs(180);
 const SETTLE_LOOKS: u32 = 40;
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
-const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
-const OUTPUT_CHARACTERS_MAX: usize = 600;
 
 impl Docker {
     pub(crate) fn new(
@@ -123,99 +123,5 @@ impl Docker {
         address
             .map(|address| Endpoint::Tcp(SocketAddr::new(address, port)))
             .ok_or(Error::ContainerAbsent { role, name })
-    }
-}
-
-/// Makes the containers and networks of a compose file, or makes those anew that differ from it. Starts nothing.
-///
-/// An override file beside it is taken too, as `docker compose` itself does.
-///
-/// # Errors
-/// [`Error::Compose`] with what compose said.
-pub async fn create(project: &str, file: &Path) -> Result<(), Error> {
-    let mut command = tokio::process::Command::new(client().await);
-    command.args(["--host", &format!("unix://{SOCKET}"), "compose", "--project-name", project, "--file"]).arg(file);
-    let changes = file.with_file_name("docker-compose.override.yml");
-    if changes.is_file() {
-        command.arg("--file").arg(changes);
-    }
-    command.args(["create", "--no-build", "--remove-orphans"]);
-    let failed = |output: String| Error::Compose { file: file.to_owned(), output };
-    let run = command.stdin(std::process::Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(COMPOSE_PATIENCE, run)
-        .await
-        .map_err(|_| failed(format!("no end within {} s", COMPOSE_PATIENCE.as_secs())))?
-        .map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    // The last lines say what went wrong; the first ones, what went well.
-    let text: Vec<char> = text.trim().chars().collect();
-    Err(failed(text[text.len().saturating_sub(OUTPUT_CHARACTERS_MAX)..].iter().collect()))
-}
-
-/// The client that knows compose: one that does not may stand earlier on the path.
-async fn client() -> &'static str {
-    for program in ["docker", "/usr/bin/docker"] {
-        let mut ask = tokio::process::Command::new(program);
-        ask.args(["compose", "version"]).stdin(std::process::Stdio::null()).kill_on_drop(true);
-        let answer = tokio::time::timeout(CLIENT_PATIENCE, ask.output()).await;
-        if answer.is_ok_and(|answer| answer.is_ok_and(|output| output.status.success())) {
-            return program;
-        }
-    }
-    "docker"
-}
-
-/// Writes the compose file. One that was edited by hand is kept beside it; its new path is returned.
-///
-/// # Errors
-/// [`Error::ComposeFile`].
-pub fn write_compose(path: &Path, text: &str) -> Result<Option<std::path::PathBuf>, Error> {
-    const BYTES_MAX: u64 = 4 << 20;
-    let failed = |source| Error::ComposeFile { path: path.to_owned(), source };
-    let mut kept = None;
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => {
-            let found = file::read_bounded(path, BYTES_MAX).map_err(|error| failed(std::io::Error::other(error)))?;
-            if found == text.as_bytes() {
-                return Ok(None);
-            }
-            if !std::str::from_utf8(&found).is_ok_and(is_as_written) {
-                let aside = path.with_file_name(format!("docker-compose.edited-{}.yml", Digest::of(&found).short()));
-                file::write_atomic(&aside, &found, 0o600).map_err(failed)?;
-                kept = Some(aside);
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    file::write_atomic(path, text.as_bytes(), 0o600).map_err(failed)?;
-    Ok(kept)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_edited_compose_file_is_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("docker-compose.yml");
-        let body = "services: {}\n";
-        let written = |body: &str| {
-            format!(
-                "# Written by 0711. Put changes into docker-compose.override.yml beside it. Content: {}\n{body}",
-                Digest::of(body.as_bytes())
-            )
-        };
-        assert_eq!(write_compose(&path, &written(body)).unwrap(), None);
-        assert_eq!(write_compose(&path, &written("services: {a: {}}\n")).unwrap(), None, "ours may be replaced");
-        let edited = written(body).replace("{}", "{mine: {}}");
-        std::fs::write(&path, &edited).unwrap();
-        let kept = write_compose(&path, &written(body)).unwrap().unwrap();
-        assert_eq!(std::fs::read_to_string(kept).unwrap(), edited);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), written(body));
     }
 }
