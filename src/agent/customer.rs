@@ -1,4 +1,5 @@
 mod drift;
+mod patience;
 mod role;
 mod status;
 
@@ -54,10 +55,6 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBE_EVERY_STARTING: Duration = Duration::from_millis(250);
 /// A later role does not wait longer than this for an earlier one.
 const TURN_PATIENCE: Duration = Duration::from_secs(20);
-/// Loading a model from a cold disk takes minutes at worst.
-const START_PATIENCE: Duration = Duration::from_secs(300);
-/// A role under full load may miss a probe; one that misses all of them for this long is stuck.
-const SILENCE_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two attempts at an engine that does not answer.
 const ENGINE_WAIT_MS: i64 = 5_000;
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -124,7 +121,10 @@ impl Customer {
                             "runs another version or configuration; it is started anew",
                         );
                         to_stop.insert(role);
-                    } else if self.is_stuck(role) {
+                    } else if self.stands_still(role, &runtime) {
+                        self.stood_still(role, past);
+                        to_stop.insert(role);
+                    } else if self.is_silent(role) {
                         self.ended(role, "did not answer for too long", past);
                         to_stop.insert(role);
                     } else {
@@ -269,14 +269,6 @@ impl Customer {
         }
     }
 
-    fn is_stuck(&self, role: Role) -> bool {
-        self.roles.get(&role).is_some_and(|known| match known.state {
-            RoleState::Starting => known.since.elapsed() > START_PATIENCE,
-            RoleState::Unhealthy { .. } => known.since.elapsed() > SILENCE_PATIENCE,
-            _ => false,
-        })
-    }
-
     fn probe(&mut self, role: Role, pid: u32, runtime: &Arc<Runtime>, send: &mpsc::Sender<Event>) {
         let slug = self.slug.clone();
         let known = self.at(role);
@@ -312,6 +304,7 @@ impl Customer {
         };
         if state == RoleState::Ready {
             known.was_ready = true;
+            known.standstills = 0;
         }
         let is_new = std::mem::discriminant(&state) != std::mem::discriminant(&known.state);
         if is_new {

@@ -53,6 +53,32 @@ pub struct Containers {
     pub user: u32,
     /// Its group.
     pub group: u32,
+    /// Set when `llm` and `embed` are vLLM on graphics cards; without it every role is the platform image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vllm: Option<Vllm>,
+}
+
+/// How vLLM stands in for the roles `llm` and `embed`, behind the same wire. Both models are folders then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vllm {
+    /// The image's id on the engine.
+    pub image: Digest,
+    /// Graphics cards the chat model is spread over, counted from the first; the embedding model shares the first one.
+    pub gpus: u32,
+    /// The most tokens of prompt and answer.
+    pub context_tokens: u32,
+    /// The most tokens of a text that is embedded.
+    pub embed_tokens: u32,
+    /// Of the embedding model's vectors.
+    pub dimension: u32,
+}
+
+impl Vllm {
+    /// Of the cards' memory, what the chat model may fill: weights, and what it remembers of open answers.
+    pub const CHAT_SHARE_PERCENT: u64 = 85;
+    /// Of the first card's memory, what the embedding model may fill: a gigabyte of weights and its work space.
+    pub const EMBED_SHARE_PERCENT: u64 = 10;
 }
 
 impl Containers {
@@ -67,13 +93,23 @@ impl Containers {
         }
     }
 
+    /// Returns how vLLM does the work of a role, where it does.
+    pub fn vllm(&self, role: Role) -> Option<&Vllm> {
+        self.vllm.as_ref().filter(|_| matches!(role, Role::Llm | Role::Embed))
+    }
+
+    /// Returns the id of the image a role's container is made from.
+    pub fn image_of(&self, role: Role) -> Digest {
+        self.vllm(role).map_or(self.image, |vllm| vllm.image)
+    }
+
     /// Returns the name of a role's container.
     pub fn name(&self, role: Role) -> String {
         format!("{}-{role}", self.project)
     }
 }
 
-/// A model file whose digest was checked when it was put in place.
+/// A model file, or a folder of them, whose digest was checked when it was put in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRef {
@@ -83,6 +119,19 @@ pub struct ModelRef {
 }
 
 impl ServiceConfig {
+    /// The width of the vectors of the catalogue's embedding model, multilingual-e5-small.
+    pub const SMALL_DIMENSION: u32 = 384;
+
+    /// Returns how vLLM stands in for `llm` and `embed`, where it does.
+    pub fn vllm(&self) -> Option<&Vllm> {
+        self.containers.as_ref()?.vllm.as_ref()
+    }
+
+    /// Returns the width of the embedding model's vectors.
+    pub fn dimension(&self) -> usize {
+        self.vllm().map_or(Self::SMALL_DIMENSION, |vllm| vllm.dimension) as usize
+    }
+
     /// Returns the port a role listens on; for the console, the web page's.
     pub const fn port(&self, role: Role) -> u16 {
         self.port_base + role.port_offset()

@@ -149,6 +149,11 @@ impl Layout {
         model_in(&self.models(), digest)
     }
 
+    /// One model of the installation that is a folder of files, by the digest of their list.
+    pub fn model_folder(&self, digest: &Digest) -> PathBuf {
+        self.models().join("folders").join(digest.hex())
+    }
+
     /// The folder where a role keeps its finished jobs.
     pub fn jobs_dir(&self, slug: &Slug, role: Role) -> PathBuf {
         self.customer(slug).jobs_dir(role)

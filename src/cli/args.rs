@@ -198,6 +198,9 @@ pub struct AnswerArgs {
     /// First port of this customer's block of 100
     #[arg(long, value_name = "PORT")]
     pub port_base: Option<u16>,
+    /// The models: cpu-small (runs anywhere), or gpu-vllm (on NVIDIA cards, with a bundle that carries them)
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Run the services as processes or as containers (default: containers when a bundle is named)
     #[arg(long, value_enum)]
     pub runtime: Option<RuntimeArg>,

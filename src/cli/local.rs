@@ -98,7 +98,9 @@ impl Parts {
 
     /// Opens the lake: the service's API where it runs, the tables otherwise.
     pub async fn lake(&self) -> Outcome<lake::Access> {
-        let spec = lake::EmbedSpec { dimension: lake::EMBEDDING_DIMENSION, model: self.models.embed.digest };
+        let small = ServiceConfig::SMALL_DIMENSION as usize;
+        let dimension = self.config.as_ref().map_or(small, ServiceConfig::dimension);
+        let spec = lake::EmbedSpec { dimension, model: self.models.embed.digest };
         let remote = self.remote(Role::Lake).await?;
         self.or_stopped(Role::Lake, remote.is_some())?;
         Ok(lake::Access::open(&self.customer, spec, remote.as_ref().map(|(url, token)| (url.as_str(), token.clone())))
@@ -114,10 +116,20 @@ impl Parts {
         Err(failure.remedy("run `0711 start`; `0711 status` says how it is"))
     }
 
+    /// Refuses to open a model here that only vLLM can open: a folder for graphics cards.
+    fn or_beside_vllm(&self, role: Role, is_ready: bool) -> Outcome {
+        match self.config.as_ref().and_then(ServiceConfig::vllm) {
+            Some(_) => self.or_stopped(role, is_ready),
+            None => Ok(()),
+        }
+    }
+
     /// Opens the embedding model: the service where it runs, the model file otherwise.
     pub async fn embedding(&self) -> Outcome<Embedding> {
+        let remote = self.remote(Role::Embed).await?;
+        self.or_beside_vllm(Role::Embed, remote.is_some())?;
         let path = present(&self.models.embed)?;
-        match self.remote(Role::Embed).await? {
+        match remote {
             Some((url, token)) => Ok(Embedding::Remote(EmbedClient::new(url, token), EmbedTokenizer::open(&path)?)),
             None => Ok(Embedding::Local(Embedder::open(&path)?)),
         }
@@ -128,6 +140,7 @@ impl Parts {
         if let Some((url, token)) = self.remote(Role::Llm).await? {
             return Ok(Chat::Remote(ChatClient::new(url, token)));
         }
+        self.or_beside_vllm(Role::Llm, false)?;
         let threads = std::thread::available_parallelism().map_or(2, |count| u32::try_from(count.get()).unwrap_or(2));
         let options = ChatOptions { context_tokens: CONTEXT_TOKENS, threads };
         let model = ChatModel::open(&present(&self.models.chat)?, options)?;
@@ -143,7 +156,7 @@ impl Parts {
 
 /// Returns the path of a model file, or says how to get it.
 pub fn present(model: &base::config::ModelRef) -> Outcome<PathBuf> {
-    if model.path.is_file() {
+    if model.path.exists() {
         return Ok(model.path.clone());
     }
     let failure = Failure::new(Exit::Model, format!("the model `{}` is not here", model.name));

@@ -54,7 +54,7 @@ impl Shared {
         let tokenizer = EmbedTokenizer::open(&config.embed_model.path).map_err(Error::Tokenizer)?;
         let embedding = Embedding::Remote(EmbedClient::new(config.url(Role::Embed), token.clone()), tokenizer);
         let chat = Chat::Remote(ChatClient::new(config.url(Role::Llm), token.clone()));
-        let spec = lake::EmbedSpec { dimension: lake::EMBEDDING_DIMENSION, model: config.embed_model.digest };
+        let spec = lake::EmbedSpec { dimension: config.dimension(), model: config.embed_model.digest };
         let client = lake::Client::new(&config.url(Role::Lake), token.clone(), spec).map_err(Error::Lake)?;
         let lake = lake::Access::Remote(client);
         Self::wire(config, layout, token, page_port, Parts { lake, embedding, chat })

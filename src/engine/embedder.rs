@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::{
     Error,
-    e5::{Encoder, ModelFile, Packed, Tokenizer},
+    e5::{self, Encoder, ModelFile, Packed, Tokenizer},
 };
 
 /// The most tokens of a text the model sees, marks and prefix included; what follows is cut.
@@ -55,12 +55,15 @@ struct Inner {
 pub struct EmbedTokenizer(Arc<Tokenizer>);
 
 impl EmbedTokenizer {
-    /// Reads the tokenizer from the model file, leaving the network unread.
+    /// Reads the tokenizer from the model file, leaving the network unread; of a model that is a folder, its `tokenizer.json`.
     ///
     /// # Errors
     /// [`Error::ReadModel`] and [`Error::ModelFormat`].
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let (_, pieces) = ModelFile::open(path)?;
+        let pieces = match path.is_dir() {
+            true => e5::json::read(&path.join("tokenizer.json"))?,
+            false => ModelFile::open(path)?.1,
+        };
         Ok(Self(Arc::new(Tokenizer::new(pieces))))
     }
 

@@ -3,8 +3,12 @@
 //! Fields of the real wire that this engine does not know are ignored when they change nothing, and refused by name when they would
 //! (see [`ChatCompletionRequest::unsupported`]).
 
+mod embedding;
+
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::embedding::prefixed;
+pub use self::embedding::{EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingRow, Encoding, InputType, Vector};
 use crate::{ChatMessage, FinishReason, Usage};
 
 /// `GET /v1/models`.
@@ -297,75 +301,6 @@ impl FinishReason {
     }
 }
 
-/// `POST /v1/embeddings`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EmbeddingRequest {
-    pub model: String,
-    pub input: EmbeddingInput,
-    #[serde(default)]
-    pub encoding_format: Encoding,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dimensions: Option<usize>,
-    /// Our extension: which prefix the texts get. Absent, a text that starts with `query: ` or `passage: ` is taken as it is, and
-    /// any other is a passage.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_type: Option<InputType>,
-}
-
-/// What is to be embedded. Token arrays are on the wire too; they are read only to be refused with a reason.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum EmbeddingInput {
-    Text(String),
-    Texts(Vec<String>),
-    Tokens(Vec<u32>),
-    TokenLists(Vec<Vec<u32>>),
-}
-
-/// How a vector is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// A list of numbers.
-    #[default]
-    Float,
-    /// Little-endian f32 values in base64, a fifth of the size.
-    Base64,
-}
-
-/// What a text is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum InputType {
-    Query,
-    Passage,
-}
-
-/// The answer to [`EmbeddingRequest`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EmbeddingList {
-    pub object: String,
-    pub data: Vec<EmbeddingRow>,
-    pub model: String,
-    pub usage: WireUsage,
-}
-
-/// One vector.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EmbeddingRow {
-    pub object: String,
-    pub index: usize,
-    pub embedding: Vector,
-}
-
-/// A vector as it is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Vector {
-    Float(Vec<f32>),
-    Base64(String),
-}
-
 /// `POST /v1/load_lora_adapter`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadAdapterRequest {
@@ -393,6 +328,7 @@ pub struct ErrorDetail {
     pub kind: String,
     #[serde(default)]
     pub param: Option<String>,
+    /// A word; of vLLM, the status as a number.
     #[serde(default)]
-    pub code: Option<String>,
+    pub code: Option<serde_json::Value>,
 }

@@ -31,6 +31,9 @@ pub struct Facts {
     pub listeners: BTreeMap<u16, Listener>,
     /// The folders asked for.
     pub folders: Vec<Folder>,
+    /// Graphics cards; nothing where nobody asked for them (see [`crate::gpus`]).
+    #[serde(default)]
+    pub gpus: Option<crate::Gpus>,
 }
 
 /// The distribution, from `/etc/os-release`.
@@ -86,6 +89,7 @@ pub fn facts(paths: &[PathBuf], folders: &[PathBuf], budget: Duration) -> Facts 
         disks: paths.iter().filter_map(|path| crate::disk(path).ok()).collect(),
         listeners: crate::listeners(),
         folders: folders.iter().map(|path| folder(path, share)).collect(),
+        gpus: None,
     }
 }
 

@@ -104,6 +104,9 @@ pub struct RoleStatus {
     pub started: Option<Timestamp>,
     /// Starts after an end nobody asked for, since the agent began.
     pub restarts: u32,
+    /// While it starts: for how long it has shown no progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_seconds: Option<u64>,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
     /// Whether it runs the binary and the configuration that are in place.

@@ -42,4 +42,4 @@ pub use format::{
     SearchRequest, Stats, Verdict, VersionRow, chunk_id, document_id,
 };
 pub use lake::{EmbedSpec, Lake};
-pub use serve::{EMBEDDING_DIMENSION, serve};
+pub use serve::serve;

@@ -22,9 +22,6 @@ use crate::{
     format::{CommitWire, FORMAT, Refusal, Reply, SearchWire},
 };
 
-/// The length of the vectors of multilingual-e5-small, the embedding model this edition ships.
-pub const EMBEDDING_DIMENSION: usize = 384;
-
 /// A commit of some dozens of documents is a few megabytes; vectors are a third of it.
 const LARGEST_BODY: usize = 64 << 20;
 
@@ -45,7 +42,7 @@ pub fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, Result<(), Error>> {
-    let spec = EmbedSpec { dimension: EMBEDDING_DIMENSION, model: config.embed_model.digest };
+    let spec = EmbedSpec { dimension: config.dimension(), model: config.embed_model.digest };
     Box::pin(serve_lake(layout, spec, token, listener, shutdown))
 }
 

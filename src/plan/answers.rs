@@ -124,6 +124,14 @@ impl Answers {
     /// The profile that runs on any machine.
     pub const DEFAULT_PROFILE: &str = "cpu-small";
 
+    /// The profile whose models run in vLLM on graphics cards, and come from a release bundle.
+    pub const GPU_PROFILE: &str = "gpu-vllm";
+
+    /// Returns whether the models run on graphics cards.
+    pub fn is_gpu(&self) -> bool {
+        self.profile == Self::GPU_PROFILE
+    }
+
     /// Returns answers with the defaults for everything but these three.
     pub fn new(name: impl Into<String>, license: impl Into<String>, folders: Vec<PathBuf>) -> Self {
         Self {

@@ -36,6 +36,20 @@ pub enum Fault {
     PortBaseOutOfRange { port_base: u16, lowest: u16, highest: u16 },
     #[error("model profile `{profile}` has no {missing} model")]
     ModelMissing { profile: String, missing: &'static str },
+    #[error("no release names a model for {missing} of profile `{profile}`, which is a folder of safetensors")]
+    FolderMissingInRelease { profile: String, missing: &'static str },
+    #[error("the GPU profile runs vLLM, which is a container")]
+    GpuNeedsContainers,
+    #[error("the license allows no graphics card")]
+    GpusNotLicensed,
+    #[error("containers cannot use a graphics card: {seen}")]
+    Gpu { seen: String, remedy: String },
+    #[error("{cards} of this machine's graphics cards hold {} of a model; {} are needed", bytes_for_people(*total_bytes), bytes_for_people(*needed_bytes))]
+    GpuMemoryTooSmall { cards: u32, needed_bytes: u64, total_bytes: u64 },
+    #[error(
+        "what is installed was read with the models of profile `{installed}`, and another profile's vectors do not fit them"
+    )]
+    ProfileFixed { installed: String },
     #[error("folder `{}` does not exist", path.display())]
     FolderMissing { path: PathBuf },
     #[error("`{}` is not a folder", path.display())]
@@ -102,6 +116,18 @@ impl Explain for Fault {
             Self::PortBaseFixed { .. } => "leave out `--port-base`",
             Self::NoFreePorts => "choose a block yourself with `--port-base N`",
             Self::ModelMissing { .. } => "choose another profile; `0711 models list` shows them",
+            Self::FolderMissingInRelease { .. } => {
+                "name a release bundle that carries these models with `--bundle PATH`, or use `--profile cpu-small`"
+            }
+            Self::GpuNeedsContainers => "name the release bundle with `--bundle PATH`, or use `--profile cpu-small`",
+            Self::GpusNotLicensed => "ask the vendor for a license with GPUs, or use `--profile cpu-small`",
+            Self::Gpu { remedy, .. } => remedy.as_str(),
+            Self::GpuMemoryTooSmall { .. } => {
+                "use a machine with more or larger cards (the number that counts is the largest of 1, 2, 4, 8 that the license allows), or a release with a smaller model"
+            }
+            Self::ProfileFixed { .. } => {
+                "leave out `--profile`, or install beside it with another `--slug` or `--root`; changing the models of what was read comes with a later version"
+            }
             Self::RuntimeFixed => {
                 "run `0711 uninstall` first: it keeps the data, and the next `0711 install` takes it up"
             }
@@ -121,7 +147,10 @@ impl Explain for Fault {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::LicenseForOther { .. } | Self::LicenseNotYet { .. } | Self::LicenseExpired { .. } => Exit::License,
+            Self::LicenseForOther { .. }
+            | Self::LicenseNotYet { .. }
+            | Self::LicenseExpired { .. }
+            | Self::GpusNotLicensed => Exit::License,
             Self::NameMissing
             | Self::NameUnusable { .. }
             | Self::NameWithoutSlug { .. }
@@ -135,6 +164,9 @@ impl Explain for Fault {
             | Self::TrainingTooLong { .. }
             | Self::PortBaseOutOfRange { .. }
             | Self::ModelMissing { .. }
+            | Self::FolderMissingInRelease { .. }
+            | Self::GpuNeedsContainers
+            | Self::ProfileFixed { .. }
             | Self::ImageMissing { .. } => Exit::Usage,
             _ => Exit::Preflight,
         }

@@ -42,6 +42,8 @@ pub enum Note {
         /// Whether these are days of grace.
         is_grace: bool,
     },
+    /// The models run on graphics cards, and this version trains adapters only for those of its own engine.
+    NoTrainingOnGpu,
     /// Training will swap, or fail, on this machine.
     LittleMemoryForTraining {
         /// Wanted while it trains.
@@ -68,6 +70,9 @@ const TRAINING_MEMORY_BYTES: u64 = 2048 * MIB;
 pub(crate) fn role_memory_bytes(role: Role, inputs: &Inputs<'_>) -> u64 {
     let model = |wanted| inputs.models.iter().find(|model| model.role == wanted).map_or(0, |model| model.size_bytes);
     match role {
+        // The weights are on the cards; here are a process per card with its libraries, and what passes through.
+        Role::Llm if inputs.answers.is_gpu() => 4096 * MIB + u64::from(crate::containers::cards(inputs)) * 4096 * MIB,
+        Role::Embed if inputs.answers.is_gpu() => 4096 * MIB,
         Role::Llm => 256 * MIB + model(ModelRole::Chat) * 3 / 2,
         Role::Embed => 128 * MIB + model(ModelRole::Embed) * 3 / 2,
         Role::Lake => 384 * MIB,
@@ -109,6 +114,9 @@ pub(crate) fn notes(inputs: &Inputs<'_>, forecast: &Forecast, max_documents: u64
     let mut notes = Vec::new();
     if forecast.files > max_documents {
         notes.push(Note::MoreFilesThanDocuments { files: forecast.files, max_documents });
+    }
+    if inputs.answers.is_gpu() && inputs.answers.training_minutes > 0 {
+        notes.push(Note::NoTrainingOnGpu);
     }
     if forecast.memory_peak_bytes > inputs.host.memory_total_bytes {
         notes.push(Note::LittleMemoryForTraining {

@@ -11,6 +11,7 @@ pub struct Grant {
     /// Absent for a license anybody may use.
     pub(crate) customer: Option<Slug>,
     pub(crate) max_documents: u64,
+    pub(crate) gpus: u32,
     pub(crate) not_before: Timestamp,
     pub(crate) expires: Timestamp,
     pub(crate) standing: Standing,
@@ -38,6 +39,7 @@ impl Grant {
             license_id: entitlement.license_id().to_owned(),
             customer: is_bound.then(|| entitlement.customer_slug().clone()),
             max_documents: entitlement.max_documents(),
+            gpus: entitlement.gpus(),
             not_before: entitlement.not_before(),
             expires: entitlement.expires(),
             standing,

@@ -15,6 +15,7 @@
 //! [`SlotTable`] (JSON, written by `install` under the slot lock).
 
 mod answers;
+mod containers;
 mod error;
 mod fault;
 mod forecast;
@@ -32,9 +33,9 @@ pub use error::Error;
 pub use fault::{Fault, Faults};
 pub use forecast::{Forecast, Note};
 pub use grant::{Grant, machine_hashes};
-pub use make::{Binary, Draft, Inputs, Model, ModelRole, Proposal, draft, make};
+pub use make::{Binary, Draft, Folder, Inputs, Model, ModelRole, Proposal, draft, make};
 pub use plan::{Plan, Port, Service};
 pub use receipt::{AdapterOutcome, Receipt};
 pub use render::{bytes_for_people, count_for_people};
 pub use slots::{Slot, SlotTable};
-pub use step::{Image, Step, StepId, Supervision};
+pub use step::{Image, ModelFile, Step, StepId, Supervision};

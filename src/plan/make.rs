@@ -6,9 +6,12 @@ use base::{Digest, Layout, Role, Slug};
 use host::{Facts, FolderState};
 use serde::{Deserialize, Serialize};
 
+use crate::containers::{containers, images};
 use crate::forecast::{self, Forecast, Note};
 use crate::grant::Grant;
-use crate::{Answers, Fault, Faults, Image, Plan, Port, Receipt, Runtime, Service, Slot, SlotTable, Step, Supervision};
+use crate::{
+    Answers, Fault, Faults, Image, ModelFile, Plan, Port, Receipt, Runtime, Service, Slot, SlotTable, Step, Supervision,
+};
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,10 +30,23 @@ pub struct Model {
     pub role: ModelRole,
     /// Its name in the catalogue.
     pub name: String,
-    /// Of the file.
+    /// Of the file, or of the folder's list of files.
     pub digest: Digest,
-    /// Of the file.
+    /// Of the file, or of all of them.
     pub size_bytes: u64,
+    /// Set for a model that is a folder of files.
+    pub folder: Option<Folder>,
+}
+
+/// What a release says of a model that is a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// In the order of paths.
+    pub files: Vec<ModelFile>,
+    /// The most tokens it looks at.
+    pub context_tokens: u32,
+    /// Of its vectors, for a model that embeds.
+    pub dimension: Option<u32>,
 }
 
 /// The binary that is to be installed.
@@ -71,6 +87,8 @@ pub struct Inputs<'a> {
     pub receipt: Option<&'a Receipt>,
     /// What the installed services run as; nothing where none are installed.
     pub installed_runtime: Option<Runtime>,
+    /// The profile of their models.
+    pub installed_profile: Option<&'a str>,
     /// Where everything goes.
     pub layout: &'a Layout,
 }
@@ -125,6 +143,9 @@ fn draft_unless(inputs: &Inputs<'_>, of_machine: Vec<Fault>) -> Result<Draft, Fa
     if inputs.installed_runtime.is_some_and(|installed| installed != inputs.answers.runtime) {
         faults.push(Fault::RuntimeFixed);
     }
+    if let Some(installed) = inputs.installed_profile.filter(|installed| *installed != inputs.answers.profile) {
+        faults.push(Fault::ProfileFixed { installed: installed.to_owned() });
+    }
     faults.extend(of_machine);
     let parts = parts(inputs).map_err(|fault| faults.extend(fault)).ok();
     let Some(parts) = parts.filter(|_| faults.is_empty()) else {
@@ -139,7 +160,7 @@ fn draft_unless(inputs: &Inputs<'_>, of_machine: Vec<Fault>) -> Result<Draft, Fa
 /// The first training belongs to the first installation. A later plan leaves it out, unless it is the very plan that is
 /// installed: the same intent must give the same bytes, before and after it was carried out.
 fn choose(inputs: &Inputs<'_>, parts: &Parts) -> (Plan, bool) {
-    let wants = inputs.answers.training_minutes > 0 && inputs.grant.allows_training();
+    let wants = inputs.answers.training_minutes > 0 && inputs.grant.allows_training() && !inputs.answers.is_gpu();
     let with_training = build(inputs, parts, wants);
     match inputs.receipt {
         Some(receipt) if receipt.adapter.is_some() && receipt.plan != with_training.digest() => {
@@ -158,31 +179,16 @@ struct Parts {
     containers: Option<Containers>,
 }
 
-/// The image every role is a container of.
-const PLATFORM: &str = "0711/platform";
-
-/// Says how the roles run as containers, if they do.
-fn containers(inputs: &Inputs<'_>, slug: &Slug) -> Result<Option<Containers>, Fault> {
-    if inputs.answers.runtime == Runtime::Native {
-        return Ok(None);
-    }
-    let image = inputs.images.iter().find(|image| image.name == PLATFORM);
-    let image = image.ok_or(Fault::ImageMissing { name: PLATFORM })?.id;
-    // Two roots of one machine may have a customer of the same name; the engine is one.
-    let project = match inputs.layout.root() {
-        None => format!("0711-{slug}"),
-        Some(root) => format!("0711-{slug}-{}", Digest::of(root.as_os_str().as_encoded_bytes()).short()),
-    };
-    let (user, group) = Containers::user_for(inputs.host.user);
-    Ok(Some(Containers { project, image, user, group }))
-}
-
 fn parts(inputs: &Inputs<'_>) -> Result<Parts, Vec<Fault>> {
     let model = |role, missing| {
+        // vLLM loads folders, our own engine files.
         let found = inputs.models.iter().find(|model| model.role == role);
-        found
-            .map(|model| reference(model, inputs.layout))
-            .ok_or_else(|| Fault::ModelMissing { profile: inputs.answers.profile.clone(), missing })
+        let found = found.filter(|model| model.folder.is_some() == inputs.answers.is_gpu());
+        let profile = || inputs.answers.profile.clone();
+        found.map(|model| reference(model, inputs.layout)).ok_or_else(|| match inputs.answers.is_gpu() {
+            true => Fault::FolderMissingInRelease { profile: profile(), missing },
+            false => Fault::ModelMissing { profile: profile(), missing },
+        })
     };
     let slug = inputs.answers.slug();
     let is_busy = |base: u16| {
@@ -190,19 +196,24 @@ fn parts(inputs: &Inputs<'_>) -> Result<Parts, Vec<Fault>> {
         offsets.into_iter().any(|offset| taken_by(inputs, base + offset).is_some())
     };
     let slot = slug.clone().and_then(|slug| inputs.slots.allocate(&slug, inputs.answers.port_base, is_busy));
-    let containers = slug.clone().and_then(|slug| containers(inputs, &slug));
+    let containers = slug.clone().map_err(|fault| vec![fault]).and_then(|slug| containers(inputs, &slug));
     match (slug, slot, model(ModelRole::Chat, "chat"), model(ModelRole::Embed, "embedding"), containers) {
         (Ok(slug), Ok(slot), Ok(chat), Ok(embed), Ok(containers)) => Ok(Parts { slug, slot, chat, embed, containers }),
         // A name without a short form is already among the faults of the answers.
         (slug, slot, chat, embed, containers) => {
             let (slot, containers) = if slug.is_ok() { (slot.err(), containers.err()) } else { (None, None) };
-            Err(slot.into_iter().chain(chat.err()).chain(embed.err()).chain(containers).collect())
+            let of_containers = containers.into_iter().flatten();
+            Err(slot.into_iter().chain(chat.err()).chain(embed.err()).chain(of_containers).collect())
         }
     }
 }
 
 fn reference(model: &Model, layout: &Layout) -> ModelRef {
-    ModelRef { name: model.name.clone(), digest: model.digest, path: layout.model(&model.digest) }
+    let path = match model.folder {
+        Some(_) => layout.model_folder(&model.digest),
+        None => layout.model(&model.digest),
+    };
+    ModelRef { name: model.name.clone(), digest: model.digest, path }
 }
 
 fn build(inputs: &Inputs<'_>, parts: &Parts, trains: bool) -> Plan {
@@ -264,10 +275,14 @@ fn steps(inputs: &Inputs<'_>, parts: &Parts, config: ServiceConfig, trains: bool
     let customer = layout.customer(&parts.slug);
     let supervision =
         if inputs.host.systemd && layout.root().is_none() { Supervision::Systemd } else { Supervision::Detached };
-    let model = |role, model: &ModelRef| Step::Model {
-        role,
-        size_bytes: inputs.models.iter().find(|known| known.digest == model.digest).map_or(0, |known| known.size_bytes),
-        model: model.clone(),
+    let model = |role, model: &ModelRef| {
+        let known = inputs.models.iter().find(|known| known.digest == model.digest);
+        Step::Model {
+            role,
+            size_bytes: known.map_or(0, |known| known.size_bytes),
+            model: model.clone(),
+            files: known.and_then(|known| known.folder.as_ref()).map(|of| of.files.clone()).unwrap_or_default(),
+        }
     };
     let mut steps = vec![
         Step::Folders { paths: own_folders(layout, &parts.slug) },
@@ -278,7 +293,7 @@ fn steps(inputs: &Inputs<'_>, parts: &Parts, config: ServiceConfig, trains: bool
         model(ModelRole::Chat, &parts.chat),
     ];
     if parts.containers.is_some() {
-        steps.push(Step::Images { images: inputs.images.to_vec() });
+        steps.push(Step::Images { images: images(inputs) });
     }
     steps.extend([
         Step::Binary {
@@ -388,5 +403,7 @@ fn room_faults(inputs: &Inputs<'_>, plan: &Plan, forecast: &Forecast) -> Vec<Fau
     faults
 }
 
+#[cfg(test)]
+mod gpu_tests;
 #[cfg(test)]
 mod tests;

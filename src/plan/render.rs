@@ -143,6 +143,9 @@ impl std::fmt::Display for Note {
                 bytes_for_people(*needed_bytes),
                 bytes_for_people(*total_bytes)
             ),
+            Self::NoTrainingOnGpu => out.write_str(
+                "no adapter is trained: that of a model on graphics cards has a trainer of its own, which this version lacks",
+            ),
             Self::EmptyFolder { path } => write!(out, "folder `{}` is empty", path.display()),
         }
     }

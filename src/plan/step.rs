@@ -88,14 +88,17 @@ pub enum Step {
         /// The folder, 0700.
         to: PathBuf,
     },
-    /// Puts a model file in place.
+    /// Puts a model file, or a folder of them, in place.
     Model {
         /// What it is for.
         role: ModelRole,
         /// Name, digest, and where it belongs.
         model: ModelRef,
-        /// Its exact size.
+        /// Its exact size; of a folder, that of all its files.
         size_bytes: u64,
+        /// Of a model that is a folder, in the order of paths; none for a file.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<ModelFile>,
     },
     /// Brings the images of the release into the engine.
     Images {
@@ -151,6 +154,18 @@ pub enum Step {
     },
     /// Searches once and generates one token, as a user would.
     Check,
+}
+
+/// A file of a model that is a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFile {
+    /// Below the folder, with `/`; a release with any other than a plain path was refused.
+    pub path: String,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Its exact size.
+    pub size_bytes: u64,
 }
 
 /// An image, as the release names it.

@@ -8,6 +8,7 @@ use base::config::ServiceConfig;
 use base::{API_OFFSET, Clock, CustomerLayout, Digest, Layout, Role, Slug};
 
 use crate::identity::command_line;
+use crate::record::Ran;
 use crate::{Ended, Error, Identity, Observation, RoleRecord, process};
 
 /// The roles of one customer, as processes.
@@ -122,7 +123,9 @@ impl Native {
     /// `ran` is the binary and the configuration the process was started with, where that is known.
     fn record(&self, role: Role, identity: Identity, ran: Option<(&Path, Digest)>) -> Result<RoleRecord, Error> {
         let (binary, config) = ran.unwrap_or((Path::new(""), Digest::of(b"")));
-        let ran = (binary.to_owned(), config);
+        // A process without a command line is gone, and nobody will take its record for another's.
+        let command = command_line(identity.pid).unwrap_or_else(|| vec![String::new()]);
+        let ran = Ran { program: binary.to_owned(), config, command };
         RoleRecord::put(self.layout.role_record(role), role, identity, self.config.port(role), ran, self.clock.now())
     }
 

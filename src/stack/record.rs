@@ -16,7 +16,7 @@ pub struct RoleRecord {
     pub role: Role,
     /// The process.
     pub identity: Identity,
-    /// Its command line.
+    /// Its command line; empty where the process becomes another program after its start.
     pub command: Vec<String>,
     /// Where it listens.
     pub port: u16,
@@ -26,6 +26,16 @@ pub struct RoleRecord {
     pub config: Digest,
     /// When it was started.
     pub started: Timestamp,
+}
+
+/// What a process was started with.
+pub(crate) struct Ran {
+    /// The binary, or the id of the image.
+    pub(crate) program: PathBuf,
+    /// Digest of the configuration.
+    pub(crate) config: Digest,
+    /// Its command line, where that stays what it is.
+    pub(crate) command: Vec<String>,
 }
 
 const RECORD_BYTES_MAX: u64 = 64 << 10;
@@ -41,8 +51,7 @@ impl RoleRecord {
         (record.format == Self::FORMAT).then_some(record)
     }
 
-    /// Puts down at `path` what was started, with the process's command line as it is now. `ran` is the program and the digest of the
-    /// configuration it has.
+    /// Puts down at `path` what was started.
     ///
     /// # Errors
     /// [`Error::Record`].
@@ -51,11 +60,10 @@ impl RoleRecord {
         role: Role,
         identity: Identity,
         port: u16,
-        ran: (PathBuf, Digest),
+        ran: Ran,
         started: Timestamp,
     ) -> Result<Self, Error> {
-        let (binary, config) = ran;
-        let command = command_line(identity.pid).unwrap_or_default();
+        let Ran { program: binary, config, command } = ran;
         let record = Self { format: Self::FORMAT, role, identity, command, port, binary, config, started };
         record.write(&path).map_err(|source| Error::Record { role, path, source })?;
         Ok(record)
@@ -81,6 +89,7 @@ impl RoleRecord {
 
     /// Returns whether the recorded process lives and still is what was started.
     pub fn is_alive(&self) -> bool {
-        self.identity.is_alive() && command_line(self.identity.pid).as_ref() == Some(&self.command)
+        let is_same = || self.command.is_empty() || command_line(self.identity.pid).as_ref() == Some(&self.command);
+        self.identity.is_alive() && is_same()
     }
 }

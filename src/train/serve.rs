@@ -16,7 +16,7 @@ use base::{
     job::{JobHandle, JobRequest, JobState, Jobs},
 };
 use engine::client::ChatClient;
-use lake::{Access, Client, EMBEDDING_DIMENSION, EmbedSpec};
+use lake::{Access, Client, EmbedSpec};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -108,6 +108,11 @@ async fn start(State(trainer): State<Arc<Trainer>>, body: Result<Json<JobRequest
         Ok(Json(request)) => request,
         Err(rejection) => return refusal(rejection.status(), rejection.body_text()),
     };
+    if trainer.config.vllm().is_some() {
+        let reason =
+            "the chat model is served by vLLM, and this version trains adapters only for its own engine's models";
+        return refusal(StatusCode::BAD_REQUEST, reason.to_owned());
+    }
     let params = match request.params {
         Value::Null => Ok(TrainParams { minutes: None, seed: None }),
         params => serde_json::from_value::<TrainParams>(params),
@@ -217,7 +222,7 @@ async fn train(trainer: Arc<Trainer>, minutes: u32, seed: u64, handle: JobHandle
 
 impl Trainer {
     async fn train(&self, minutes: u32, seed: u64, handle: JobHandle) -> Result<Outcome, Error> {
-        let spec = EmbedSpec { dimension: EMBEDDING_DIMENSION, model: self.config.embed_model.digest };
+        let spec = EmbedSpec { dimension: self.config.dimension(), model: self.config.embed_model.digest };
         let url = self.config.url(Role::Lake);
         // Never the tables themselves: the role `lake` alone writes them, and where roles are containers nobody else even sees them.
         let lake = Access::Remote(Client::new(&url, self.token.clone(), spec)?);

@@ -103,6 +103,49 @@ fn project(product: &Product) -> String {
     step["project"].as_str().unwrap().to_owned()
 }
 
+/// The compose file of the GPU profile, read by Compose itself: its parser holds it against the schema of the Compose Specification. No
+/// engine and no graphics card are needed, and none is used: vLLM is not run here.
+#[test]
+fn the_gpu_profile_is_valid_compose() {
+    let client = ["docker", "/usr/bin/docker"].into_iter().find(|client| {
+        Command::new(client).args(["compose", "version"]).output().is_ok_and(|output| output.status.success())
+    });
+    let Some(client) = client else {
+        println!("skipped: there is no `docker compose` here");
+        return;
+    };
+    // `stack` holds what it renders against this file.
+    let file = crate::product::checkout("src/stack/docker/golden-gpu.yml");
+    let read = |file: &Path| {
+        let mut command = Command::new(client);
+        command.args(["compose", "--file"]).arg(file).args(["config", "--format", "json"]);
+        Run::of(command.output().unwrap())
+    };
+    let run = read(&file).expect(0);
+    assert!(!run.err.contains("level=warning"), "{}", run.err);
+    let services = &run.json()["services"];
+    let devices = |role: &str| services[role]["deploy"]["resources"]["reservations"]["devices"].clone();
+    assert_eq!(devices("llm")[0]["device_ids"], serde_json::json!(["0", "1"]));
+    assert_eq!(devices("embed")[0]["capabilities"], serde_json::json!(["gpu"]));
+    assert_eq!(devices("lake"), Value::Null);
+    let words = |role: &str| {
+        let words = ["entrypoint", "command"].map(|part| services[role][part].as_array().unwrap().clone());
+        words.concat().iter().map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let llm = words("llm");
+    assert!(llm.windows(2).any(|pair| pair == ["--served-model-name", "base"]), "{llm:?}");
+    assert!(words("embed").windows(2).any(|pair| pair == ["--runner", "pooling"]));
+
+    // The same reader does refuse: what it accepts means something.
+    let dir = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    for (from, to) in [("capabilities:", "capability:"), ("shm_size:", "shm_sizes:"), ("- core\n", "- kern\n")] {
+        let spoiled = dir.path().join("spoiled.yml");
+        fs::write(&spoiled, text.replacen(from, to, 1)).unwrap();
+        assert_ne!(read(&spoiled).code, 0, "{from} was accepted as {to}");
+    }
+}
+
 fn inspect(name: &str) -> Value {
     let found: Value = docker(&["inspect", name]).expect(0).json();
     found[0].clone()

@@ -1,6 +1,7 @@
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use stack::{RoleRecord, RoleState};
+use stack::{Movement, RoleRecord, RoleState, Sample};
 
 use crate::budget::Budget;
 
@@ -16,7 +17,15 @@ pub(super) struct Supervised {
     pub(super) last_error: Option<String>,
     pub(super) is_probing: bool,
     pub(super) probed_at: Option<Instant>,
+    /// While it starts.
+    pub(super) movement: Movement,
+    pub(super) sampled_at: Option<Instant>,
+    /// Starts in a row that came to a standstill.
+    pub(super) standstills: u32,
 }
+
+/// Samples read some files of `/proc`.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 impl Default for Supervised {
     fn default() -> Self {
@@ -30,6 +39,9 @@ impl Default for Supervised {
             last_error: None,
             is_probing: false,
             probed_at: None,
+            movement: Movement::begin(Instant::now()),
+            sampled_at: None,
+            standstills: 0,
         }
     }
 }
@@ -41,6 +53,24 @@ impl Supervised {
         self.since = Instant::now();
         self.was_ready = false;
         self.probed_at = None;
+        self.movement = Movement::begin(Instant::now());
+        self.sampled_at = None;
+    }
+
+    /// Takes note of what a role that starts has done so far.
+    pub(super) fn watch(&mut self, log: &Path) {
+        let Some(record) = self.record.as_ref().filter(|_| self.state == RoleState::Starting) else { return };
+        if self.sampled_at.is_some_and(|at| at.elapsed() < SAMPLE_EVERY) {
+            return;
+        }
+        let now = Instant::now();
+        self.sampled_at = Some(now);
+        self.movement.see(now, Sample::of(record.identity.pid, log));
+    }
+
+    /// Returns for how long a role that starts has shown no progress.
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        (self.state == RoleState::Starting).then(|| self.movement.silent_for(Instant::now()))
     }
 
     /// It is down, as it should be.
@@ -51,6 +81,7 @@ impl Supervised {
 
     pub(super) fn forgive(&mut self) {
         self.budget.forgive();
+        self.standstills = 0;
         if matches!(self.state, RoleState::BackingOff { .. } | RoleState::NeedsAPerson { .. }) {
             self.state = RoleState::Stopped;
         }

@@ -71,6 +71,7 @@ impl Customer {
                 started: known.record.as_ref().map(|record| record.started),
                 restarts: known.restarts,
                 last_error: known.last_error.clone(),
+                silent_seconds: known.silent_for().map(|silent| silent.as_secs()),
                 is_current: known.record.as_ref().is_some_and(|record| runtime.is_current(record)),
             })
         };

@@ -9,7 +9,7 @@ use std::{
 use base::{Digest, file};
 
 use super::{
-    Blob, BlobKind, Image, Pulls, Release, ReleaseError as Error, ReleaseModel, Spec, archive,
+    Blob, BlobKind, Image, ModelSpec, Pulls, Release, ReleaseError as Error, ReleaseModel, Spec, archive,
     blobs::Blobs,
     foreign::Taken,
     format::{FORMAT, TARGET},
@@ -28,7 +28,7 @@ pub struct Build {
     pub version: semver::Version,
     /// The static program.
     pub binary: PathBuf,
-    /// The files of the models the specification names, in its order.
+    /// The files of the catalogue's models the specification names, in its order.
     pub models: Vec<VerifiedModel>,
     /// The versions of the formats its programs write.
     pub schemas: BTreeMap<String, u32>,
@@ -73,7 +73,13 @@ impl Build {
             let digest = model.digest();
             let size_bytes = blobs.put_file(model.path(), &digest)?;
             kept.push(Blob { digest, size_bytes, kind: BlobKind::Model });
-            models.push(ReleaseModel { name: model.name().to_owned(), digest });
+            models.push(ReleaseModel { name: model.name().to_owned(), digest, folder: None });
+        }
+        for model in &self.spec.models {
+            if let ModelSpec::Folder(folder) = model {
+                report(&format!("model {}", folder.name));
+                models.push(folder.put(&blobs, &mut kept)?);
+            }
         }
         kept.sort_by_key(|blob| blob.digest);
         kept.dedup();

@@ -6,6 +6,7 @@ use base::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::ReleaseError as Error;
+use crate::ModelRole;
 
 /// The version of `release.json` this program writes and reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -47,12 +48,46 @@ pub struct Image {
     pub sbom: Digest,
 }
 
-/// A model's file.
+/// A model: one file of the catalogue, or a folder of files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseModel {
-    /// As in `bundles/models.yaml`.
+    /// As in `bundles/models.yaml`, or as the specification calls the folder.
     pub name: String,
+    /// Of the file; of a folder, that of the list of its files.
+    pub digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<ModelFolder>,
+}
+
+/// A model that is a folder: the catalogue inside a program does not know it, so the release says what it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFolder {
+    pub role: ModelRole,
+    /// `safetensors`.
+    pub format: String,
+    /// As an SPDX id.
+    pub licence: String,
+    /// The most tokens it looks at.
+    pub context_tokens: u32,
+    /// Of its vectors, for a model that embeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimension: Option<u32>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub query_prefix: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub passage_prefix: String,
+    /// In the order of paths.
+    pub files: Vec<ModelFile>,
+}
+
+/// One file of a model's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFile {
+    /// Below the model's folder, with `/`: plain names only.
+    pub path: String,
     pub digest: Digest,
 }
 
@@ -106,8 +141,18 @@ impl Release {
                 return Err(refused(format!("it lacks the manifest or the bill of materials of `{}`", image.name)));
             }
         }
-        if let Some(model) = release.models.iter().find(|model| !has(&model.digest, |kind| *kind == BlobKind::Model)) {
-            return Err(refused(format!("it lacks the file of the model `{}`", model.name)));
+        let is_there = |digest: &Digest| has(digest, |kind| *kind == BlobKind::Model);
+        for model in &release.models {
+            let is_whole = match &model.folder {
+                None => is_there(&model.digest),
+                Some(folder) => {
+                    folder.check(&model.name, &model.digest).map_err(refused)?;
+                    folder.files.iter().all(|file| is_there(&file.digest))
+                }
+            };
+            if !is_whole {
+                return Err(refused(format!("it lacks a file of the model `{}`", model.name)));
+            }
         }
         let names: BTreeSet<_> = release.images.iter().map(|image| (&image.name, &image.platform)).collect();
         if names.len() != release.images.len() {
@@ -136,7 +181,7 @@ impl Release {
 }
 
 /// Whether these may become a tag on an engine: lower case, no host, nothing that could be read as another word.
-fn is_reference(name: &str, tag: &str) -> bool {
+pub(crate) fn is_reference(name: &str, tag: &str) -> bool {
     let part = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && text.len() <= 128

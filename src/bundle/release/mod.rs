@@ -15,7 +15,8 @@
 //! Invariants:
 //! - two builds of the same binary, specification and models are equal byte for byte;
 //! - a [`VerifiedRelease`] exists only if the signatures and the digest of every blob held;
-//! - no path is ever made from a name of the bundle: files are found by digest.
+//! - no path of this room is made from a name of the bundle: files are found by digest. Whoever puts a model's folder in place makes paths
+//!   of its files' names, which `release.json` is refused for unless they are plain.
 
 mod archive;
 mod blobs;
@@ -27,6 +28,7 @@ mod format;
 mod image;
 mod layer;
 mod logins;
+mod model;
 mod oci;
 mod packages;
 mod parts;
@@ -47,9 +49,10 @@ mod tests;
 pub use build::{Build, Built};
 pub use channel::{Published, publish};
 pub use error::Error as ReleaseError;
-pub use format::{Blob, BlobKind, Image, Release, ReleaseModel};
+pub use format::{Blob, BlobKind, Image, ModelFile, ModelFolder, Release, ReleaseModel};
 pub use image::{ImageContent, LayerContent};
 pub use logins::Logins;
+pub use model::{FolderSpec, ModelSource, ModelSpec};
 pub use parts::{LEAST_PART_BYTES, Part, Parts, join, split};
 pub use pulls::{Pulled, Pulls};
 pub use reference::{EngineImage, RegistryImage};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use base::file;
 use serde::Deserialize;
 
-use super::{EngineImage, RegistryImage, ReleaseError as Error};
+use super::{EngineImage, ModelSpec, RegistryImage, ReleaseError as Error};
 
 const FORMAT: u32 = 1;
 const MAX_SPEC_BYTES: u64 = 1 << 20;
@@ -18,8 +18,8 @@ pub struct Spec {
     pub channel: String,
     pub minimum_agent: semver::Version,
     pub images: Vec<ImageSpec>,
-    /// Names of the catalogue.
-    pub models: Vec<String>,
+    /// Names of the catalogue, and folders described here.
+    pub models: Vec<ModelSpec>,
 }
 
 /// One image of the release.
@@ -68,9 +68,20 @@ impl Spec {
                 _ => {}
             }
         }
+        for folder in spec.models.iter_mut().filter_map(ModelSpec::folder_mut) {
+            *folder = path.parent().unwrap_or(Path::new("")).join(&folder);
+        }
         match spec.format {
             FORMAT => Ok(spec),
             other => Err(refused(format!("it has format {other}, this program reads {FORMAT}"))),
         }
+    }
+
+    /// Returns the names of the models that come from the catalogue, in their order.
+    pub fn catalogue_models(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().filter_map(|model| match model {
+            ModelSpec::Catalogue(name) => Some(name.as_str()),
+            ModelSpec::Folder(_) => None,
+        })
     }
 }

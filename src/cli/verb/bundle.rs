@@ -109,7 +109,7 @@ async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>
     let version = env!("CARGO_PKG_VERSION").parse().during("this program's version is none")?;
     let catalogue = VerifiedBundle::embedded()?;
     let mut files = Vec::new();
-    for name in &spec.models {
+    for name in spec.catalogue_models() {
         files.push(models::fetch(context, &catalogue, name, from).await?);
     }
     let schemas = BTreeMap::from([

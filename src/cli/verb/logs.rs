@@ -21,7 +21,17 @@ const POLL: Duration = Duration::from_millis(300);
 /// Shows the end of a log, and with `--follow` what comes after it.
 pub async fn run(context: &Context, args: &LogsArgs, interrupt: CancellationToken) -> Outcome {
     let path = match args.role {
-        Some(role) => context.customer()?.log(role),
+        Some(role) => {
+            let customer = context.customer()?;
+            let config = crate::context::read_config(&customer)?;
+            let containers = config.and_then(|config| config.containers).filter(|of| of.vllm(role).is_some());
+            if let Some(containers) = containers {
+                let failure =
+                    Failure::new(Exit::Failed, format!("`{role}` is vLLM, whose log the Docker engine keeps"));
+                return Err(failure.remedy(format!("run `docker logs {}`", containers.name(role))));
+            }
+            customer.log(role)
+        }
         None => context.layout.agent_log(),
     };
     let mut file = open(&path)?;

@@ -4,8 +4,8 @@ use std::{
     pin::Pin,
 };
 
-use base::{Exit, Layout, config::ModelRef, job};
-use bundle::release::VerifiedRelease;
+use base::{CustomerLayout, Exit, Layout, config::ModelRef, job};
+use bundle::release::{BlobKind, ReleaseModel, VerifiedRelease};
 use bundle::{Catalogue, Event, FetchOptions, Listed, ModelRole, State, VerifiedBundle, VerifiedModel};
 use install::ModelSource;
 use serde_json::json;
@@ -69,7 +69,7 @@ pub async fn fetch(context: &Context, bundle: &VerifiedBundle, name: &str, from:
         Event::Replacing { reason } if !printer.json => printer.note(format!("  replacing the file: {reason}")),
         _ => {}
     };
-    let options = FetchOptions { folders: folders(from), offline: false };
+    let options = FetchOptions { folders: places(from), offline: false };
     let fetched = bundle.fetch(name, &models_dir(&context.layout), &options, &watch).await;
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     match fetched {
@@ -97,7 +97,7 @@ pub fn megabytes(done_bytes: u64, total_bytes: u64) -> job::Progress {
 }
 
 /// Folders that may hold model files: the ones named, and `models` beside the program and here.
-fn folders(named: &[PathBuf]) -> Vec<PathBuf> {
+fn places(named: &[PathBuf]) -> Vec<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|binary| binary.parent().map(Path::to_owned));
     let here = std::env::current_dir().ok();
     let usual = beside.into_iter().chain(here).map(|dir| dir.join("models"));
@@ -122,8 +122,8 @@ fn default_names(catalogue: &Catalogue) -> Outcome<Vec<String>> {
     Ok(vec![profile.chat.clone(), profile.embed.clone()])
 }
 
-/// Returns the models of a profile as a plan wants them.
-pub fn profile_models(profile: &str) -> Outcome<Vec<::plan::Model>> {
+/// Returns the models of a profile of the catalogue as a plan wants them.
+pub fn of_profile(profile: &str) -> Outcome<Vec<::plan::Model>> {
     let catalogue = Catalogue::embedded()?;
     let profile = catalogue.profile(profile)?;
     let wanted = [(&profile.chat, ::plan::ModelRole::Chat), (&profile.embed, ::plan::ModelRole::Embed)];
@@ -132,9 +132,37 @@ pub fn profile_models(profile: &str) -> Outcome<Vec<::plan::Model>> {
         .map(|(name, role)| {
             let model = catalogue.model(name)?;
             let (digest, size_bytes) = (model.digest(), model.size_bytes());
-            Ok(::plan::Model { role, name: name.clone(), digest, size_bytes })
+            Ok(::plan::Model { role, name: name.clone(), digest, size_bytes, folder: None })
         })
         .collect()
+}
+
+/// Returns the models of a release that are folders, as a plan wants them; without a bundle, those the last plan named.
+pub fn folders(release: Option<&VerifiedRelease>, customer: &CustomerLayout) -> Outcome<Vec<::plan::Model>> {
+    match release {
+        Some(release) => Ok(release.release().models.iter().filter_map(|model| of_release(release, model)).collect()),
+        None => Ok(install::read_plan(customer)?.map(|plan| plan.folders()).unwrap_or_default()),
+    }
+}
+
+fn of_release(release: &VerifiedRelease, model: &ReleaseModel) -> Option<::plan::Model> {
+    let folder = model.folder.as_ref()?;
+    let size = |digest| release.release().blob(digest).map_or(0, |blob| blob.size_bytes);
+    let files: Vec<_> = folder
+        .files
+        .iter()
+        .map(|file| ::plan::ModelFile { path: file.path.clone(), digest: file.digest, size_bytes: size(&file.digest) })
+        .collect();
+    Some(::plan::Model {
+        role: match folder.role {
+            ModelRole::Chat => ::plan::ModelRole::Chat,
+            ModelRole::Embed => ::plan::ModelRole::Embed,
+        },
+        name: model.name.clone(),
+        digest: model.digest,
+        size_bytes: files.iter().map(|file| file.size_bytes).sum(),
+        folder: Some(::plan::Folder { files, context_tokens: folder.context_tokens, dimension: folder.dimension }),
+    })
 }
 
 /// Returns where the models of the default profile lie: in the installation, else in this user's cache.
@@ -183,8 +211,10 @@ impl ModelSource for Models<'_> {
         progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     ) -> Pin<Box<dyn Future<Output = Result<PathBuf, install::Cause>> + Send + 'a>> {
         Box::pin(async move {
-            let named =
-                |release: &&VerifiedRelease| release.release().models.iter().any(|known| known.digest == model.digest);
+            // A model of one file, or one file of a model that is a folder.
+            let named = |release: &&VerifiedRelease| {
+                release.release().blob(&model.digest).is_some_and(|blob| blob.kind == BlobKind::Model)
+            };
             if let Some(path) = self.release.filter(named).and_then(|release| release.blob_path(&model.digest)) {
                 return Ok(path);
             }
@@ -193,7 +223,7 @@ impl ModelSource for Models<'_> {
                     progress(done_bytes, total_bytes);
                 }
             };
-            let options = FetchOptions { folders: folders(&[]), offline: false };
+            let options = FetchOptions { folders: places(&[]), offline: false };
             let bundle = VerifiedBundle::embedded()?;
             let model = bundle.fetch(&model.name, &Layout::model_cache(), &options, &watch).await?;
             Ok(model.path().to_owned())

@@ -18,7 +18,7 @@ use crate::{
     context::{Context, license_dirs, own_binary},
     failure::{During, Failure, Outcome},
     progress::Progress,
-    verb::{bundle, models::profile_models},
+    verb::{bundle, models},
     wizard,
 };
 
@@ -171,6 +171,9 @@ fn apply_flags(context: &Context, answers: &mut Answers, args: &AnswerArgs) -> O
     if args.port_base.is_some() {
         answers.port_base = args.port_base;
     }
+    if let Some(profile) = &args.profile {
+        answers.profile.clone_from(profile);
+    }
     answers.runtime = match (args.runtime, &args.bundle) {
         (Some(RuntimeArg::Native), _) => Runtime::Native,
         (Some(RuntimeArg::Docker), _) | (None, Some(_)) => Runtime::Docker,
@@ -210,7 +213,7 @@ pub struct Examined {
     grant: Grant,
     slots: ::plan::SlotTable,
     receipt: Option<::plan::Receipt>,
-    installed_runtime: Option<Runtime>,
+    installed: Option<Answers>,
 }
 
 /// Proves the bundle that was named, if one was: nothing older than what was seen, or than what is installed.
@@ -270,7 +273,14 @@ pub async fn examine(layout: &Layout, answers: Answers, release: Option<Verified
         digest: Digest::of_file(&binary_path).during(act)?,
         size_bytes: fs::metadata(&binary_path).during(act)?.len(),
     };
-    let models = profile_models(&answers.profile)?;
+    let models = match answers.is_gpu() {
+        true => models::folders(release.as_ref(), &customer)?,
+        false => models::of_profile(&answers.profile)?,
+    };
+    let mut host = host::facts(&[layout.var(), layout.bin_dir()], &answers.folders, SURVEY_BUDGET);
+    if answers.is_gpu() {
+        host.gpus = Some(host::gpus());
+    }
     let wanted: Vec<Digest> = models.iter().map(|model| model.digest).collect();
     let images = match answers.runtime {
         Runtime::Native => Vec::new(),
@@ -285,8 +295,8 @@ pub async fn examine(layout: &Layout, answers: Answers, release: Option<Verified
         grant: Grant::new(&entitlement, standing),
         slots: ::install::read_slots(layout)?,
         receipt: ::install::read_receipt(&customer)?,
-        installed_runtime: ::install::read_plan(&customer)?.map(|plan| plan.answers().runtime),
-        host: host::facts(&[layout.var(), layout.bin_dir()], &answers.folders, SURVEY_BUDGET),
+        installed: ::install::read_plan(&customer)?.map(|plan| plan.answers().clone()),
+        host,
         binary,
         models,
         seen,
@@ -310,7 +320,8 @@ impl Examined {
             slots: &self.slots,
             answers: &self.answers,
             receipt: self.receipt.as_ref(),
-            installed_runtime: self.installed_runtime,
+            installed_runtime: self.installed.as_ref().map(|answers| answers.runtime),
+            installed_profile: self.installed.as_ref().map(|answers| answers.profile.as_str()),
             layout: &self.layout,
         }
     }

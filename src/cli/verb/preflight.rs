@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: &PreflightArgs) -> Outcome {
         wanted.docker = Some(Engine::from_docker_host(env::var("DOCKER_HOST").ok().as_deref()));
         wanted.readers = examined.as_ref().map(readers);
     }
-    wanted.gpu = args.gpu;
+    wanted.gpu |= args.gpu;
     wanted.online = if args.online { Some(online()?) } else { None };
     let report = host::preflight(&wanted);
     if context.printer.json {
@@ -123,7 +123,7 @@ fn by_plan(examined: &Examined, Draft { plan, forecast }: &Draft) -> Wanted {
         // The engine the containers will run on; another one has no say.
         docker: (examined.answers.runtime == Runtime::Docker).then(|| Engine::from_docker_host(None)),
         readers: (examined.answers.runtime == Runtime::Docker).then(|| readers(examined)),
-        gpu: false,
+        gpu: examined.answers.is_gpu(),
         online: None,
     }
 }

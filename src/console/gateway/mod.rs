@@ -17,6 +17,7 @@ use axum::{
 };
 use base::Role;
 use bytes::Bytes;
+use engine::wire::EmbeddingRequest;
 use serde::Deserialize;
 
 use self::fault::Fault;
@@ -108,10 +109,21 @@ async fn embeddings(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
-        let body = body.map_err(Fault::from)?;
+        let mut body = body.map_err(Fault::from)?;
+        if state.config.vllm().is_some() {
+            body = for_vllm(&body)?;
+        }
         forward::post(&state, Role::Embed, "/v1/embeddings", body).await
     };
     answer.await.unwrap_or_else(Fault::into_response)
+}
+
+/// What our own role does with a request, done here: vLLM knows no `input_type`, puts no prefix, and refuses a long text.
+fn for_vllm(body: &Bytes) -> Result<Bytes, Fault> {
+    let bad = |error: serde_json::Error| Fault::bad_request(format!("the body is no request for embeddings: {error}"));
+    let mut request = serde_json::from_slice::<EmbeddingRequest>(body).map_err(bad)?.prefixed();
+    request.truncate_prompt_tokens = Some(EmbeddingRequest::TO_THE_MODELS_LENGTH);
+    serde_json::to_vec(&request).map(Bytes::from).map_err(bad)
 }
 
 async fn unknown(request: Request) -> Fault {
@@ -133,4 +145,24 @@ async fn wrong_method(request: Request) -> Fault {
 /// One JSON value as a response.
 pub(crate) fn json(value: impl serde::Serialize) -> Response {
     Json(value).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vllm_gets_what_our_own_role_would_make_of_a_request() {
+        let made = |body: serde_json::Value| {
+            let body = for_vllm(&Bytes::from(body.to_string())).unwrap_or_else(|_| panic!("refused"));
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+        };
+        let query = made(serde_json::json!({"model": "e5", "input": "Gewicht?", "input_type": "query"}));
+        assert_eq!((&query["input"], query.get("input_type")), (&"query: Gewicht?".into(), None));
+        assert_eq!(query["truncate_prompt_tokens"], -1);
+        let texts = made(serde_json::json!({"model": "e5", "input": ["a", "query: b"], "encoding_format": "base64"}));
+        assert_eq!(texts["input"], serde_json::json!(["passage: a", "query: b"]));
+        assert_eq!(texts["encoding_format"], "base64");
+        assert!(for_vllm(&Bytes::from_static(b"{}")).is_err());
+    }
 }

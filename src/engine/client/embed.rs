@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::http::Service;
 use crate::{
     Error, Kind,
-    wire::{EmbeddingInput, EmbeddingList, EmbeddingRequest, Encoding, InputType, ModelList, Vector},
+    wire::{EmbeddingInput, EmbeddingList, EmbeddingRequest, Encoding, ModelList, Vector},
 };
 
 /// Texts per request: some seconds of work, so that a question need not wait longer for its turn.
@@ -43,19 +43,18 @@ impl EmbedClient {
     /// # Errors
     /// As [`Self::models`].
     pub async fn embed(&self, texts: Vec<String>, kind: Kind) -> Result<Vec<Vec<f32>>, Error> {
-        let input_type = match kind {
-            Kind::Query => InputType::Query,
-            Kind::Passage => InputType::Passage,
-        };
+        let prefix = kind.prefix();
         let model = self.model.get_or_try_init(|| self.first_model()).await?;
         let mut vectors = Vec::with_capacity(texts.len());
         for part in texts.chunks(TEXTS_PER_REQUEST) {
             let request = EmbeddingRequest {
                 model: model.clone(),
-                input: EmbeddingInput::Texts(part.to_vec()),
+                // The prefix is put here, because vLLM does not know `input_type`; our own role takes a text with a prefix as it is.
+                input: EmbeddingInput::Texts(part.iter().map(|text| format!("{prefix}{text}")).collect()),
                 encoding_format: Encoding::Base64,
                 dimensions: None,
-                input_type: Some(input_type),
+                input_type: None,
+                truncate_prompt_tokens: Some(EmbeddingRequest::TO_THE_MODELS_LENGTH),
             };
             let list: EmbeddingList = self.service.post("/v1/embeddings", &request).await?;
             let in_order = list.data.iter().enumerate().all(|(index, row)| row.index == index);

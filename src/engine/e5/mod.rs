@@ -2,6 +2,7 @@
 
 mod encoder;
 mod file;
+pub(crate) mod json;
 mod linear;
 mod math;
 #[cfg(test)]

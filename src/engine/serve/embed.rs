@@ -17,10 +17,10 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    Embedder, Error, Kind,
+    Embedder, Error,
     wire::{
         EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingRow, Encoding, InputType, Model, ModelList, Vector,
-        WireUsage,
+        WireUsage, prefixed,
     },
 };
 
@@ -108,8 +108,8 @@ async fn embeddings(
         let message = format!("this model's vectors have {} dimensions", model.dimension());
         return Err(Refusal::invalid(message, Some("dimensions")));
     }
-    let texts = texts(request.input)?;
-    let texts: Vec<String> = texts.into_iter().map(|text| prefixed(text, request.input_type)).collect();
+    let encoding = request.encoding_format;
+    let texts = texts(request.input, request.input_type)?;
     // The semaphore is never closed; a failure here would only mean the turn is not counted.
     let _turn = embed.turns.acquire().await.ok();
     let computed = tokio::task::spawn_blocking(move || model.embed_counted(&texts)).await;
@@ -117,13 +117,14 @@ async fn embeddings(
     let rows = vectors.into_iter().enumerate().map(|(index, vector)| EmbeddingRow {
         object: "embedding".into(),
         index,
-        embedding: encode(vector, request.encoding_format),
+        embedding: encode(vector, encoding),
     });
     let usage = WireUsage { prompt_tokens: tokens, total_tokens: tokens, ..WireUsage::default() };
     Ok(Json(EmbeddingList { object: "list".into(), data: rows.collect(), model: embed.name.clone(), usage }))
 }
 
-fn texts(input: EmbeddingInput) -> Result<Vec<String>, Refusal> {
+/// Returns the texts, each with its prefix.
+fn texts(input: EmbeddingInput, kind: Option<InputType>) -> Result<Vec<String>, Refusal> {
     let texts = match input {
         EmbeddingInput::Text(text) => vec![text],
         EmbeddingInput::Texts(texts) => texts,
@@ -138,18 +139,7 @@ fn texts(input: EmbeddingInput) -> Result<Vec<String>, Refusal> {
     if texts.iter().any(|text| text.trim().is_empty()) {
         return Err(Refusal::invalid("a text of the input is empty", Some("input")));
     }
-    Ok(texts)
-}
-
-/// Puts the prefix before a text: what the request says, else what the text itself brings, else a passage's.
-fn prefixed(text: String, kind: Option<InputType>) -> String {
-    let kind = match kind {
-        Some(InputType::Query) => Kind::Query,
-        Some(InputType::Passage) => Kind::Passage,
-        None if [Kind::Query, Kind::Passage].iter().any(|kind| text.starts_with(kind.prefix())) => return text,
-        None => Kind::Passage,
-    };
-    format!("{}{text}", kind.prefix())
+    Ok(texts.into_iter().map(|text| prefixed(text, kind)).collect())
 }
 
 fn encode(vector: Vec<f32>, encoding: Encoding) -> Vector {

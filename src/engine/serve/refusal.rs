@@ -78,7 +78,7 @@ impl Refusal {
                 message: self.message.clone(),
                 kind: self.kind.to_owned(),
                 param: self.param.map(str::to_owned),
-                code: self.code.map(str::to_owned),
+                code: self.code.map(Into::into),
             },
         }
     }

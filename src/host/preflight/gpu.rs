@@ -1,11 +1,73 @@
 //! The graphics card, its driver, and what containers need to reach it.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::check::Check;
+use serde::{Deserialize, Serialize};
+
+use super::check::{Check, Verdict};
 use super::docker::{numbers, short};
+use super::engine;
 use super::look::{Said, ask};
+use super::wanted::Engine;
+
+/// The graphics cards containers can use, and what keeps them from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpus {
+    /// In the order the driver counts them.
+    pub cards: Vec<Card>,
+    /// Empty when driver and container toolkit are in place: what could not be learned counts as lacking.
+    pub lacks: Vec<Lack>,
+}
+
+/// A graphics card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// As the driver calls it.
+    pub name: String,
+    /// Of its memory.
+    pub memory_bytes: u64,
+}
+
+/// What keeps containers from the graphics cards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// What was found.
+    pub seen: String,
+    /// What mends it.
+    pub remedy: String,
+}
+
+/// How long the programs and the engine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks for graphics cards and asks the engine whether its containers reach them; takes some seconds at most.
+pub fn gpus() -> Gpus {
+    let deadline = Instant::now() + PATIENCE;
+    let answer = engine::look(Path::new(Engine::SOCKET), deadline).ok();
+    let has_runtime = answer.and_then(|engine| Some(engine.info.runtimes?.contains_key("nvidia")));
+    judged(&look(deadline), has_runtime)
+}
+
+fn judged(found: &Gpu, has_runtime: Option<bool>) -> Gpus {
+    let lacking = gpu(found, has_runtime).into_iter().filter(|check| check.verdict != Verdict::Ok);
+    Gpus {
+        cards: cards(&found.cards),
+        lacks: lacking.map(|check| Lack { seen: check.seen, remedy: check.remedy.unwrap_or_default() }).collect(),
+    }
+}
+
+/// Reads `NVIDIA L40S, 46068 MiB, 550.54.15`, a line per card.
+fn cards(said: &Said) -> Vec<Card> {
+    let Said::Text(text) = said else { return Vec::new() };
+    let card = |line: &str| {
+        let mut fields = line.rsplitn(3, ", ");
+        let (_driver, memory, name) = (fields.next()?, fields.next()?, fields.next()?);
+        let mebibytes: u64 = memory.strip_suffix(" MiB")?.trim().parse().ok()?;
+        Some(Card { name: short(name), memory_bytes: mebibytes << 20 })
+    };
+    text.lines().filter_map(card).collect()
+}
 
 /// What was found about NVIDIA cards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +186,20 @@ mod tests {
         assert_eq!(verdicts(&whole, Some(false)), [Ok, Failed]);
         assert_eq!(verdicts(&whole, None), [Ok, Unknown]);
         assert_eq!(verdicts(&Gpu { has_cdi: true, ..whole }, Some(false)), [Ok, Ok]);
+    }
+
+    #[test]
+    fn cards_are_counted_and_what_is_lacking_is_named() {
+        let two = "NVIDIA A100-SXM4-80GB, 81920 MiB, 550.54.15\nNVIDIA A100-SXM4-80GB, 81920 MiB, 550.54.15";
+        let toolkit = said("NVIDIA Container Toolkit CLI 1.15");
+        let found = judged(&found(MODULE, said(two), toolkit, false), Some(true));
+        let card = Card { name: "NVIDIA A100-SXM4-80GB".into(), memory_bytes: 80 << 30 };
+        assert_eq!(found, Gpus { cards: vec![card.clone(), card], lacks: vec![] });
+        let none = judged(&self::found(None, Said::Absent, Said::Absent, false), None);
+        assert_eq!(none.cards, []);
+        let seen: Vec<_> = none.lacks.iter().map(|lack| lack.seen.as_str()).collect();
+        assert_eq!(seen, ["no NVIDIA driver is loaded, so nobody knows of a card", "there is no `nvidia-ctk`"]);
+        assert!(none.lacks.iter().all(|lack| !lack.remedy.is_empty()));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use check::{Check, Report, Space, Verdict};
+pub use gpu::{Card, Gpus, Lack, gpus};
 pub use wanted::{Engine, Memory, Need, Online, Place, PlaceKind, PortUse, Readers, Wanted};
 
 use look::Look;

@@ -9,7 +9,7 @@ use base::{
 };
 use engine::{EmbedTokenizer, Embedding};
 use extract::{sandbox::Applied, worker::Pool};
-use lake::{EMBEDDING_DIMENSION, EmbedSpec};
+use lake::EmbedSpec;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -57,7 +57,7 @@ impl Works {
     pub fn new(config: ServiceConfig, customer: CustomerLayout, token: &Secret, exe: PathBuf) -> Result<Self, Error> {
         let tokenizer = EmbedTokenizer::open(&config.embed_model.path).map_err(|source| Error::Embed { source })?;
         let embed = engine::client::EmbedClient::new(config.url(Role::Embed), token.clone());
-        let spec = EmbedSpec { dimension: EMBEDDING_DIMENSION, model: config.embed_model.digest };
+        let spec = EmbedSpec { dimension: config.dimension(), model: config.embed_model.digest };
         let lake = lake::Client::new(&config.url(Role::Lake), token.clone(), spec)
             .map_err(|source| Error::Lake { act: "making its client", source })?;
         let readers = usize::try_from(config.threads).unwrap_or(1).max(1);

@@ -4,6 +4,7 @@ mod agent;
 mod binary;
 mod check;
 mod containers;
+mod folder;
 mod give;
 mod images;
 mod job;
@@ -47,6 +48,7 @@ impl Act for World<'_> {
             Step::Slot { slug, slot } => slot::probe(self.layout, slug, *slot),
             Step::License { digest, to, .. } => place::probe_bytes(to, *digest),
             Step::Secrets { .. } => Ok(secrets::probe(&self.customer)),
+            Step::Model { model, files, .. } if !files.is_empty() => folder::probe(model, files, depth).await,
             Step::Model { model, size_bytes, .. } => model::probe(model, *size_bytes, depth).await,
             Step::Binary { digest, size_bytes, to, link, .. } => {
                 binary::probe(to, link, *digest, *size_bytes, depth).await
@@ -66,6 +68,9 @@ impl Act for World<'_> {
             Step::Slot { slug, slot } => slot::apply(self.layout, slug, *slot).await,
             Step::License { digest, to, .. } => place::write_license(self.license, *digest, to),
             Step::Secrets { .. } => secrets::apply(&self.customer).await,
+            Step::Model { model, files, .. } if !files.is_empty() => {
+                folder::apply(self.models, model, files, report).await
+            }
             Step::Model { model, size_bytes, .. } => model::apply(self.models, model, *size_bytes, report).await,
             Step::Binary { digest, size_bytes, to, link, .. } => {
                 binary::apply(self.binary, to, link, *digest, *size_bytes, report).await

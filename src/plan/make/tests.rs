@@ -10,29 +10,30 @@ use crate::AdapterOutcome;
 
 /// A machine and a wish on which a plan can be made; tests spoil parts of it.
 #[derive(Clone)]
-struct Case {
-    grant: Grant,
-    models: Vec<Model>,
-    images: Vec<Image>,
-    binary: Binary,
-    host: Facts,
-    present: BTreeSet<Digest>,
-    own_ports: BTreeSet<u16>,
-    slots: SlotTable,
-    answers: Answers,
-    receipt: Option<Receipt>,
-    layout: Layout,
+pub(super) struct Case {
+    pub(super) grant: Grant,
+    pub(super) models: Vec<Model>,
+    pub(super) images: Vec<Image>,
+    pub(super) binary: Binary,
+    pub(super) host: Facts,
+    pub(super) present: BTreeSet<Digest>,
+    pub(super) own_ports: BTreeSet<u16>,
+    pub(super) slots: SlotTable,
+    pub(super) answers: Answers,
+    pub(super) receipt: Option<Receipt>,
+    pub(super) layout: Layout,
 }
 
 const GIB: u64 = 1 << 30;
 
-fn case() -> Case {
+pub(super) fn case() -> Case {
     let at = |text| Timestamp::parse(text).unwrap();
     let model = |role, name: &str, size_bytes| Model {
         role,
         name: name.into(),
         digest: Digest::of(name.as_bytes()),
         size_bytes,
+        folder: None,
     };
     let disk = |path: &str| Disk { path: path.into(), device: 1, free_bytes: 50 * GIB, total_bytes: 100 * GIB };
     let survey = Survey { files: 12, bytes: 3_400_000, complete: true, ..Survey::default() };
@@ -41,6 +42,7 @@ fn case() -> Case {
             license_id: "ENTERPRISE-EATON-2025".into(),
             customer: Some(Slug::parse("eaton").unwrap()),
             max_documents: 10_000,
+            gpus: 0,
             not_before: at("2025-01-01T00:00:00Z"),
             expires: at("2027-01-01T00:00:00Z"),
             standing: Standing::Valid,
@@ -63,6 +65,7 @@ fn case() -> Case {
             disks: vec![disk("/opt/trial/var"), disk("/opt/trial/bin")],
             listeners: BTreeMap::new(),
             folders: vec![Folder { path: "/srv/prices".into(), state: FolderState::Readable, survey: Some(survey) }],
+            gpus: None,
         },
         present: BTreeSet::new(),
         own_ports: BTreeSet::new(),
@@ -74,7 +77,7 @@ fn case() -> Case {
 }
 
 impl Case {
-    fn make(&self) -> Result<Proposal, Faults> {
+    pub(super) fn make(&self) -> Result<Proposal, Faults> {
         make(&self.inputs())
     }
 
@@ -92,11 +95,12 @@ impl Case {
             answers: &self.answers,
             receipt: self.receipt.as_ref(),
             installed_runtime: self.receipt.as_ref().map(|_| Runtime::Native),
+            installed_profile: self.receipt.as_ref().map(|_| Answers::DEFAULT_PROFILE),
             layout: &self.layout,
         }
     }
 
-    fn installed(mut self) -> Self {
+    pub(super) fn installed(mut self) -> Self {
         let plan = self.make().unwrap().plan;
         self.slots.slots.insert(plan.slug.clone(), plan.slot);
         self.receipt = Some(Receipt {
@@ -282,7 +286,7 @@ fn notes_do_not_refuse() {
     );
 }
 
-fn in_containers() -> Case {
+pub(super) fn in_containers() -> Case {
     let mut case = case();
     case.answers.runtime = Runtime::Docker;
     case.images = vec![Image {

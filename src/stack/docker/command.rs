@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use base::config::ServiceConfig;
 use base::file::{LockError, lock};
 use base::{CustomerLayout, Role};
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::applied::changes;
@@ -16,11 +17,12 @@ use super::compose::CUSTOMER_LABEL;
 use super::engine::SOCKET;
 use crate::Error;
 
-/// Compose makes six containers in seconds; it may wait for a busy engine.
-const COMPOSE_PATIENCE: Duration = Duration::from_secs(180);
+/// Compose says what it does, container by container. It may take as long as it says something; a busy engine lets it wait.
+const COMPOSE_SILENCE: Duration = Duration::from_secs(180);
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const OUTPUT_CHARACTERS_MAX: usize = 600;
+const OUTPUT_BYTES_MAX: usize = 16 << 10;
 
 /// The right to run `docker compose` for a customer.
 ///
@@ -41,7 +43,7 @@ impl Turn {
         loop {
             match lock(&customer.compose_lock(), "install") {
                 Ok(file) => return Ok(Self(file)),
-                Err(LockError::Held { .. }) if begun.elapsed() < COMPOSE_PATIENCE => {
+                Err(LockError::Held { .. }) if begun.elapsed() < COMPOSE_SILENCE => {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
                 Err(LockError::Held { holder, .. }) => return Err(Error::ComposeBusy { holder }),
@@ -99,18 +101,47 @@ impl<'a> Project<'a> {
         for file in [Some(&self.file), self.changes.as_ref()].into_iter().flatten() {
             command.arg("--file").arg(file);
         }
-        let run = command.args(arguments).stdin(input).kill_on_drop(true).output();
-        let output = tokio::time::timeout(COMPOSE_PATIENCE, run)
-            .await
-            .map_err(|_| format!("no end within {} s", COMPOSE_PATIENCE.as_secs()))?
-            .map_err(|error| error.to_string())?;
-        if output.status.success() {
-            return Ok(output.stdout);
+        command.args(arguments).stdin(input);
+        match listen(command, COMPOSE_SILENCE).await {
+            Ok((status, printed, _)) if status.success() => Ok(printed),
+            Ok((_, _, said)) => Err(said),
+            Err(error) => Err(error.to_string()),
         }
-        let text = String::from_utf8_lossy(&output.stderr);
-        let text: Vec<char> = text.trim().chars().collect();
-        Err(text[text.len().saturating_sub(OUTPUT_CHARACTERS_MAX)..].iter().collect())
     }
+}
+
+/// Runs a program as long as it says something on its standard error. Returns how it ended, what it printed, and the end of what it
+/// said: the last lines say what went wrong, the first ones what went well.
+async fn listen(mut command: Command, silence: Duration) -> std::io::Result<(ExitStatus, Vec<u8>, String)> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let late = |_| std::io::Error::other(format!("nothing was heard of it for {} s", silence.as_secs()));
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let print = async {
+        let mut printed = Vec::new();
+        if let Some(mut stdout) = stdout {
+            stdout.read_to_end(&mut printed).await?;
+        }
+        Ok::<_, std::io::Error>(printed)
+    };
+    let hear = async {
+        let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+        if let Some(mut stderr) = stderr {
+            loop {
+                let count = tokio::time::timeout(silence, stderr.read(&mut buffer)).await.map_err(late)??;
+                if count == 0 {
+                    break;
+                }
+                said.extend_from_slice(&buffer[..count]);
+                said.drain(..said.len().saturating_sub(OUTPUT_BYTES_MAX));
+            }
+        }
+        Ok::<_, std::io::Error>(said)
+    };
+    // Both at once: a program whose output nobody takes stands still.
+    let (printed, said) = tokio::try_join!(print, hear)?;
+    let status = tokio::time::timeout(silence, child.wait()).await.map_err(late)??;
+    let text: Vec<char> = String::from_utf8_lossy(&said).trim().chars().collect();
+    Ok((status, printed, text[text.len().saturating_sub(OUTPUT_CHARACTERS_MAX)..].iter().collect()))
 }
 
 /// Says which of the things the installation finds its containers by was changed: everything else is the administrator's to decide.
@@ -118,7 +149,7 @@ fn refused(resolved: &Value, config: &ServiceConfig) -> Option<String> {
     let containers = config.containers.as_ref()?;
     let is_as_planned = |role: Role| {
         let service = &resolved["services"][role.name()];
-        service["image"] == containers.image.to_string()
+        service["image"] == containers.image_of(role).to_string()
             && service["container_name"] == containers.name(role)
             && service["labels"][CUSTOMER_LABEL] == config.slug.as_str()
     };
@@ -161,5 +192,26 @@ mod tests {
         assert!(matches!(lock(&customer.compose_lock(), "test"), Err(LockError::Held { .. })));
         Turn::take(&customer).await.unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    }
+
+    async fn heard(script: &str, silence_ms: u64) -> Result<(bool, String, String), String> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        let heard = listen(command, Duration::from_millis(silence_ms)).await;
+        heard
+            .map(|(status, printed, said)| (status.success(), String::from_utf8_lossy(&printed).into_owned(), said))
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_program_may_take_as_long_as_it_says_something() {
+        let talks = "for i in 1 2 3 4 5 6 7 8; do echo step $i >&2; sleep 0.2; done; echo result";
+        let (is_well, printed, said) = heard(talks, 1_000).await.unwrap();
+        assert!(is_well && said.ends_with("step 8"), "it takes longer than the silence it may keep: {said}");
+        assert_eq!(printed, "result\n");
+        assert!(heard("echo begin >&2; sleep 30", 300).await.unwrap_err().contains("nothing was heard"));
+        let (is_well, _, said) =
+            heard("yes line | head -c 100000 >&2; echo 'the cause' >&2; exit 3", 10_000).await.unwrap();
+        assert!(!is_well && said.ends_with("the cause") && said.chars().count() <= OUTPUT_CHARACTERS_MAX, "{said}");
     }
 }

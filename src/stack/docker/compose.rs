@@ -116,6 +116,9 @@ impl Compose<'_> {
             "volumes": volumes,
             "secrets": secrets(customer, role),
         });
+        if let Some(vllm) = containers.vllm(role) {
+            super::vllm::stand_in(&mut service, (config, containers, vllm), customer, role);
+        }
         let earlier: Map<String, Value> = needs(role)
             .iter()
             .map(|needed| (needed.name().to_owned(), json!({ "condition": "service_healthy" })))
@@ -146,6 +149,11 @@ struct Mounts {
 
 fn mounts(layout: &Layout, customer: &CustomerLayout, config: &ServiceConfig, role: Role) -> Mounts {
     let (chat, embed) = (config.chat_model.path.clone(), config.embed_model.path.clone());
+    // Who only counts tokens needs no more than that of a model that is a folder; nobody trains one.
+    let (tokenizer, to_train) = match config.vllm() {
+        Some(_) => (embed.join("tokenizer.json"), None),
+        None => (embed.clone(), Some(chat.clone())),
+    };
     let jobs = layout.jobs_dir(&config.slug, role);
     let (read, write) = match role {
         Role::Embed => (vec![embed], vec![]),
@@ -153,10 +161,10 @@ fn mounts(layout: &Layout, customer: &CustomerLayout, config: &ServiceConfig, ro
         Role::Lake => (vec![], vec![customer.lakehouse()]),
         Role::Ingest => {
             let own = vec![customer.ingest_state(), jobs];
-            (config.folders.iter().cloned().chain([embed]).collect(), own)
+            (config.folders.iter().cloned().chain([tokenizer]).collect(), own)
         }
-        Role::Trainer => (vec![chat], vec![customer.loras(), customer.train_dir(), jobs]),
-        Role::Console => (vec![embed, customer.loras()], vec![customer.console_state()]),
+        Role::Trainer => (to_train.into_iter().collect(), vec![customer.loras(), customer.train_dir(), jobs]),
+        Role::Console => (vec![tokenizer, customer.loras()], vec![customer.console_state()]),
     };
     let of_all = vec![customer.config()];
     Mounts {
@@ -201,7 +209,7 @@ fn limit(role: Role, memory_bytes: u64) -> u64 {
     if role == Role::Trainer { at_rest.max(TRAINING_MEMORY_BYTES) } else { at_rest }
 }
 
-fn bind(path: &Path, is_read_only: bool) -> Value {
+pub(super) fn bind(path: &Path, is_read_only: bool) -> Value {
     json!({
         "type": "bind", "source": text(path), "target": text(path), "read_only": is_read_only,
         "bind": { "create_host_path": false },
@@ -209,7 +217,7 @@ fn bind(path: &Path, is_read_only: bool) -> Value {
 }
 
 /// A path as compose takes it: `$` begins a variable there, two are one. `plan` admits paths in UTF-8 only.
-fn text(path: &Path) -> String {
+pub(super) fn text(path: &Path) -> String {
     path.display().to_string().replace('$', "$$")
 }
 
@@ -246,6 +254,7 @@ mod tests {
                 image: Digest::of(b"image"),
                 user: 7110,
                 group: 7110,
+                vllm: None,
             }),
         };
         let services = Role::ALL.map(|role| (role, 64 * MIB));

@@ -144,7 +144,7 @@ impl Engine {
     /// [`Error::Engine`].
     pub async fn has_container(&self, of: &Containers, role: Role, config: Digest) -> Result<bool, Error> {
         let found = self.container(&of.name(role)).await?;
-        Ok(found.is_some_and(|found| found.config == Some(config) && found.image == of.image.to_string()))
+        Ok(found.is_some_and(|found| found.config == Some(config) && found.image == of.image_of(role).to_string()))
     }
 
     /// Looks at a container; nothing when there is none of that name.

@@ -9,6 +9,7 @@ mod compose;
 mod engine;
 mod export;
 mod load;
+mod vllm;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,6 +26,7 @@ pub use self::engine::{Engine, Made, Removal};
 pub use self::load::Loaded;
 use crate::http::Endpoint;
 use crate::identity::command_line;
+use crate::record::Ran;
 use crate::{Ended, Error, Identity, Observation, RoleRecord};
 
 /// The roles of one customer, as containers.
@@ -56,7 +58,8 @@ impl Docker {
     }
 
     pub(crate) fn is_current(&self, record: &RoleRecord) -> bool {
-        record.binary == Path::new(&self.containers.image.to_string()) && record.config == self.config_digest
+        let image = self.containers.image_of(record.role).to_string();
+        record.binary == Path::new(&image) && record.config == self.config_digest
     }
 
     pub(crate) fn observe(&self, role: Role) -> Observation {
@@ -77,18 +80,27 @@ impl Docker {
         let start = |why: String| Error::Start { role, source: std::io::Error::other(why) };
         let ended = || start(found.end.clone().unwrap_or_else(|| "it ended at once".to_owned()));
         let identity = found.pid.and_then(Identity::of).ok_or_else(ended)?;
-        // For a moment the process still is the one that sets the container up.
-        let is_serving =
-            || command_line(identity.pid).is_some_and(|line| line.get(1).is_some_and(|verb| verb == "serve"));
+        // A container nobody labelled counts as outdated.
+        let (program, config) = (found.image.clone().into(), found.config.unwrap_or_else(|| Digest::of(b"")));
+        let command = match self.containers.vllm(role) {
+            // It becomes another program when it has read the token.
+            Some(_) => Vec::new(),
+            None => self.settled(&identity).await,
+        };
+        let ran = Ran { program, config, command };
+        RoleRecord::put(self.layout.role_record(role), role, identity, self.config.port(role), ran, self.clock.now())
+    }
+
+    /// Returns the command line of a container's first process: for a moment it still is the one that sets the container up.
+    async fn settled(&self, identity: &Identity) -> Vec<String> {
         for _ in 0..SETTLE_LOOKS {
-            if is_serving() {
-                break;
+            let line = command_line(identity.pid).unwrap_or_default();
+            if line.get(1).is_some_and(|verb| verb == "serve") {
+                return line;
             }
             tokio::time::sleep(SETTLE_PAUSE).await;
         }
-        // A container nobody labelled counts as outdated.
-        let ran = (found.image.clone().into(), found.config.unwrap_or_else(|| Digest::of(b"")));
-        RoleRecord::put(self.layout.role_record(role), role, identity, self.config.port(role), ran, self.clock.now())
+        command_line(identity.pid).unwrap_or_default()
     }
 
     pub(crate) async fn stop(&self, role: Role, patience: Duration) -> Result<Ended, Error> {
