@@ -21,6 +21,7 @@ mod peer;
 mod routes;
 mod run;
 mod supervisor;
+mod update;
 
 pub use error::Error;
 pub use install::control::{

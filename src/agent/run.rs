@@ -50,6 +50,7 @@ pub async fn run(layout: Layout, shutdown: CancellationToken) -> Result<(), Erro
         agent.version = env!("CARGO_PKG_VERSION"),
         "the agent looks after the installation"
     );
+    tokio::spawn(crate::update::look_after(layout.clone(), shutdown.clone()));
     let (supervisor, events) = Supervisor::new(layout, identity, clock);
     let stop = shutdown.clone();
     let server = axum::serve(door, router(events)).with_graceful_shutdown(async move { stop.cancelled().await });

@@ -91,6 +91,51 @@ impl Layout {
         self.etc().join("slots.json")
     }
 
+    /// What the administrator wants of updates.
+    pub fn update_settings(&self) -> PathBuf {
+        self.etc().join("update.yaml")
+    }
+
+    /// What updates keep.
+    pub fn update(&self) -> PathBuf {
+        self.var().join("update")
+    }
+
+    /// How far an update is, and what is held.
+    pub fn update_state(&self) -> PathBuf {
+        self.update().join("state.json")
+    }
+
+    /// How earlier updates ended.
+    pub fn update_history(&self) -> PathBuf {
+        self.update().join("history.jsonl")
+    }
+
+    /// Held by the one process that carries out an update.
+    pub fn update_lock(&self) -> PathBuf {
+        self.update().join("update.lock")
+    }
+
+    /// Fetched bundles.
+    pub fn update_staging(&self) -> PathBuf {
+        self.update().join("staging")
+    }
+
+    /// The programs of releases that are to be installed, until they are.
+    pub fn update_programs(&self) -> PathBuf {
+        self.update().join("programs")
+    }
+
+    /// The scratch installation in which a release is rehearsed.
+    pub fn update_rehearsal(&self) -> PathBuf {
+        self.update().join("rehearsal")
+    }
+
+    /// The log of updates the agent starts.
+    pub fn update_log(&self) -> PathBuf {
+        self.agent_log_dir().join("update.log")
+    }
+
     /// The agent's control socket.
     pub fn agent_socket(&self) -> PathBuf {
         self.run().join("agent.sock")
@@ -107,6 +152,11 @@ impl Layout {
             Some(_) => None,
             None => Some(PathBuf::from("/etc/systemd/system/0711-agent.service")),
         }
+    }
+
+    /// The systemd unit that carries out an update of the machine's own installation.
+    pub fn update_unit(&self) -> Option<PathBuf> {
+        self.agent_unit().map(|unit| unit.with_file_name("0711-update.service"))
     }
 
     /// Held while the table of slots is changed.
@@ -220,6 +270,16 @@ impl CustomerLayout {
     /// The answers the installation was made from; `0711 install --answers` repeats it.
     pub fn answers(&self) -> PathBuf {
         self.etc.join("answers.yaml")
+    }
+
+    /// Questions every release must answer as well as the one before.
+    pub fn golden_questions(&self) -> PathBuf {
+        self.etc.join("golden.jsonl")
+    }
+
+    /// What the stack was before the last update.
+    pub fn update_snapshot(&self) -> PathBuf {
+        self.dir.with_file_name("update").join("snapshots").join(self.slug.as_str())
     }
 
     /// What is to be.

@@ -11,7 +11,7 @@ pub struct Slug(String);
 /// A text cannot be a slug.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "`{0}` is not a slug: 1 to 40 of a-z, 0-9 and `-`, starting and ending with a letter or digit, and not `models` or `agent`"
+    "`{0}` is not a slug: 1 to 40 of a-z, 0-9 and `-`, starting and ending with a letter or digit, and not `models`, `agent` or `update`"
 )]
 pub struct SlugError(String);
 
@@ -27,7 +27,7 @@ impl Explain for SlugError {
 
 const MAX_LENGTH: usize = 40;
 /// Folders of the installation that stand beside those of customers.
-const RESERVED: [&str; 3] = ["models", "agent", "release-seen"];
+const RESERVED: [&str; 4] = ["models", "agent", "release-seen", "update"];
 
 impl Slug {
     /// Checks `text` and returns it as a slug.

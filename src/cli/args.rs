@@ -1,6 +1,7 @@
 //! What can be typed. The verbs people type most have examples in their help.
 
 mod release;
+mod update;
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -8,6 +9,7 @@ use base::{Role, Slug};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use release::{BundleArgs, BundleVerb, ReleaseArgs, ReleaseVerb, RepairVerb, RootKeyArgs};
+pub use update::{ConfigureArgs, PolicyArg, UpdateArgs, UpdateVerb};
 
 /// 0711 gives a company its own AI: it reads your folders, trains on them here, and answers with citations.
 ///
@@ -100,6 +102,16 @@ The exit code is 4 when one failed, else 0. Without --online nothing outside thi
   0711 uninstall --root ./demo             removes the services, keeps tables, adapters and license
   0711 uninstall --root ./demo --purge     removes what was learned too, after a question")]
     Uninstall(UninstallArgs),
+    /// Replace the installed release by a newer one, and go back when that is worse
+    #[command(after_help = "Examples:
+  0711 update                              the newest release of the channel, now
+  0711 update --from /media/usb/bundle     the same from a stick
+  0711 update check                        what is offered
+  0711 update rollback                     what ran before
+
+Nothing is stopped before the new release has served beside the old one, on a copy of the data. It is watched, and the old one
+comes back by itself when the new one is worse; then it is held until `0711 update release VERSION`.")]
+    Update(UpdateArgs),
     /// List everything the installation has on this machine, and when it goes
     #[command(after_help = "Examples:
   0711 footprint --root ./demo
@@ -246,6 +258,12 @@ pub struct InstallArgs {
     /// Wait when another install runs, instead of saying who
     #[arg(long)]
     pub wait: bool,
+    /// Go on with the plan that is on the disk, and decide nothing anew
+    #[arg(long, conflicts_with_all = ["demo", "answers", "license", "customer", "folders", "runtime"])]
+    pub resume: bool,
+    /// Stop when the services are ready; `--resume` does the rest (an update does this)
+    #[arg(long, hide = true)]
+    pub until_ready: bool,
 }
 
 #[derive(Debug, Args)]

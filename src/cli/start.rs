@@ -108,6 +108,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Stop(args) => verb::control::stop(&context, &args).await,
             Verb::Restart(args) => verb::control::restart(&context, &args).await,
             Verb::Uninstall(args) => verb::uninstall::run(&context, &args).await,
+            Verb::Update(args) => verb::update::run(&context, &args, interrupt).await,
             Verb::Footprint => verb::footprint::run(&context).await,
             Verb::Ingest(args) => verb::ingest::run(&context, &args, interrupt).await,
             Verb::Extract(args) => verb::extract::run(&context, &args).await,

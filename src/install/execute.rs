@@ -9,12 +9,13 @@ use crate::act::{Act, Depth, Probe};
 use crate::event::{Event, Sink};
 use crate::journal_file::JournalFile;
 
-/// Does every step of `plan` that does not hold yet.
+/// Does every step of `plan` that does not hold yet, up to `until`.
 ///
 /// # Errors
 /// The first step's failure, as [`Error::Step`]; [`Error::Interrupted`] when `cancel` was asked for.
 pub(crate) async fn execute(
     plan: &Plan,
+    until: Option<StepId>,
     journal: &mut JournalFile,
     act: &mut impl Act,
     events: Sink<'_>,
@@ -51,6 +52,9 @@ pub(crate) async fn execute(
                 events(Event::StepFailed { step: id, cause });
                 return Err(Error::Step { step: id, source: Box::new(error) });
             }
+        }
+        if until == Some(id) {
+            break;
         }
     }
     Ok(())

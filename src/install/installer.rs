@@ -7,7 +7,7 @@ use base::config::ModelRef;
 use base::file::{self, Lock, LockError};
 use base::{Clock, CustomerLayout, Layout};
 use bundle::release::VerifiedRelease;
-use plan::{Plan, Receipt};
+use plan::{Plan, Receipt, StepId};
 use stack::docker::Engine;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ pub struct Installer<'a> {
     pub release: Option<&'a VerifiedRelease>,
     /// Wait for another install of the same customer, instead of saying who it is.
     pub waits: bool,
+    /// The last step that is done; all of them without one. What is left is for a later run of the same plan.
+    pub until: Option<StepId>,
     /// Tells the time for the journal.
     pub clock: Clock,
 }
@@ -62,13 +64,13 @@ pub struct Outcome {
 const LOCK_LOOK_EVERY: Duration = Duration::from_millis(300);
 
 impl Installer<'_> {
-    /// Executes the plan, going on where an earlier run of it stopped.
+    /// Executes the plan, going on where an earlier run of it stopped. Returns nothing when it was to stop before the end.
     ///
     /// `cancel` stops between steps and where a step waits; what was done stays done.
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::Interrupted`], or [`Error::Step`] with what went wrong.
-    pub async fn run(&self, events: Sink<'_>, cancel: &CancellationToken) -> Result<Outcome, Error> {
+    pub async fn run(&self, events: Sink<'_>, cancel: &CancellationToken) -> Result<Option<Outcome>, Error> {
         let customer = self.layout.customer(self.plan.slug());
         file::private_dir(customer.dir()).map_err(Error::file("make folder", customer.dir()))?;
         let _lock = self.lock(&customer, events, cancel).await?;
@@ -89,13 +91,16 @@ impl Installer<'_> {
             models: self.models,
             release: self.release,
         };
-        execute(self.plan, &mut journal, &mut world, events, cancel).await?;
+        execute(self.plan, self.until, &mut journal, &mut world, events, cancel).await?;
+        if self.until.is_some() {
+            return Ok(None);
+        }
         let receipt = receipt::write(self.plan, &customer, &mut journal)?;
         events(Event::Closed { receipt: receipt.digest() });
         self.prune_images().await;
         let ids = self.plan.steps().iter().map(plan::Step::id);
         let evidence = ids.map(|id| (id, crate::execute::evidence(&journal, id))).collect();
-        Ok(Outcome { receipt, evidence })
+        Ok(Some(Outcome { receipt, evidence }))
     }
 
     /// What stays is in nobody's way but the disk's, and goes next time.

@@ -43,4 +43,4 @@ pub use password::take_first_password;
 pub use present::{installed, present};
 pub use stop::{ensure_agent, mark_stopped, stop_all};
 pub use uninstall::{Uninstalled, uninstall};
-pub use unit::{UNIT_NAME, unit_text};
+pub use unit::{UNIT_NAME, UPDATE_UNIT_NAME, unit_text};

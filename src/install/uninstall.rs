@@ -104,6 +104,13 @@ pub(crate) fn shared(layout: &Layout) -> Vec<PathBuf> {
         layout.agent_record(),
         layout.agent_lock(),
         layout.slots_lock(),
+        layout.update_settings(),
+        layout.update_state(),
+        layout.update_history(),
+        layout.update_lock(),
+        layout.update_staging(),
+        layout.update_rehearsal(),
+        layout.update_programs(),
         layout.loaded_images_lock(),
         // What is still in it is used by containers of others, who keep it.
         layout.loaded_images(),
@@ -136,6 +143,9 @@ pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.loras(),
         customer.ingest_state(),
         customer.jobs_dir(Role::Trainer),
+        // What an update set aside is in nothing else.
+        customer.update_snapshot(),
+        customer.golden_questions(),
         customer.seen(),
         customer.license(),
         customer.answers(),
@@ -155,6 +165,9 @@ async fn remove_shared(layout: &Layout, done: &mut Uninstalled) -> Result<(), Er
     if let Some(unit) = layout.agent_unit().filter(|unit| unit.exists()) {
         systemctl(&["disable", "--now", UNIT_NAME]).await?;
         remove(&unit, done)?;
+        if let Some(unit) = layout.update_unit() {
+            remove(&unit, done)?;
+        }
         systemctl(&["daemon-reload"]).await?;
     }
     end_agent(layout).await?;
@@ -199,6 +212,8 @@ fn remove_empty(layout: &Layout, customer: &CustomerLayout, done: &mut Uninstall
         customer.dir().to_owned(),
         customer.etc().to_owned(),
         agent,
+        parent(customer.update_snapshot()),
+        layout.update(),
         layout.bin_dir(),
         layout.run(),
         layout.etc(),

@@ -5,6 +5,29 @@ use base::Layout;
 /// The name of the agent's unit.
 pub const UNIT_NAME: &str = "0711-agent.service";
 
+/// The name of the unit the agent starts to have an update carried out.
+pub const UPDATE_UNIT_NAME: &str = "0711-update.service";
+
+/// Returns that unit. It replaces the program, the units and what runs, so it has the rights the agent does without; stopping the agent does not
+/// stop it.
+pub fn update_unit_text(layout: &Layout) -> String {
+    format!(
+        "[Unit]\n\
+         Description=0711 update: replaces the installed release, or puts it back\n\
+         After=network-online.target local-fs.target docker.service\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         ExecStart={} update --unattended --json\n\
+         KillMode=process\n\
+         NoNewPrivileges=yes\n\
+         ProtectKernelModules=yes\n\
+         ProtectClock=yes\n\
+         UMask=0077\n",
+        layout.binary().display()
+    )
+}
+
 /// Returns the systemd unit of the machine's own agent.
 ///
 /// `KillMode=process`: stopping or updating the agent leaves the roles running, and `0711 stop` ends them in order. What

@@ -11,4 +11,5 @@ mod license;
 mod product;
 mod story;
 mod tidy;
+mod update;
 mod wizard;

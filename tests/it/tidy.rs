@@ -69,7 +69,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["base", "lake", "engine"]),
     ("train", &["base", "lake", "engine", "answer"]),
     ("console", &["base", "lake", "engine", "answer", "ingest", "access"]),
-    ("agent", &["base", "host", "license", "plan", "stack", "install"]),
+    ("update", &["base", "bundle", "host", "plan", "stack", "install"]),
+    ("agent", &["base", "host", "license", "plan", "stack", "install", "update"]),
 ];
 
 #[test]

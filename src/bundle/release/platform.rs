@@ -14,7 +14,10 @@ use super::{
 
 /// The user every container runs as; it owns nothing on the host.
 const USER: u64 = 7110;
-const BINARY: &str = "bin/0711";
+/// Its name in a release.
+pub(crate) const NAME: &str = "0711/platform";
+/// Where the program lies in it.
+pub(crate) const BINARY: &str = "bin/0711";
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// Writes the two layers: first what seldom changes, then the binary.

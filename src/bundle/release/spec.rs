@@ -15,6 +15,9 @@ const MAX_SPEC_BYTES: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     pub format: u32,
+    /// The release's version, where it is not the program's: the same program with other images or models is a new release.
+    #[serde(default)]
+    pub version: Option<semver::Version>,
     pub channel: String,
     pub minimum_agent: semver::Version,
     pub images: Vec<ImageSpec>,

@@ -14,7 +14,10 @@ use std::{
 use base::{Digest, Timestamp};
 use futures::TryStreamExt;
 use serde::Serialize;
-use tough::{ExpirationEnforcement, Repository, RepositoryLoader, TargetName};
+use tough::{
+    ExpirationEnforcement, Repository, RepositoryLoader, TargetName,
+    schema,
+};
 use url::Url;
 
 use super::{
@@ -182,6 +185,16 @@ pub(super) async fn release_of(
 
     let places: Vec<PathBuf> = [&bundle].into_iter().chain(&options.earlier).cloned().collect();
     Ok(Signed { release, places, seen })
+}
+
+/// Checks that these bytes are a `root.json` which its own keys signed, as often as it demands.
+///
+/// # Errors
+/// [`Error::Metadata`].
+pub fn check_root(bytes: &[u8]) -> Result<(), Error> {
+    let refused = |reason: String| Error::Metadata { reason: format!("this is no root: {reason}") };
+    let root: schema::Signed<schema::Root> = serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
+    root.signed.verify_role(&root).map_err(|error| refused(error.to_string()))
 }
 
 /// Copies what was seen before: a bundle that is refused in the end must not have moved it.

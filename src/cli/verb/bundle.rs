@@ -6,7 +6,7 @@ use std::{
 
 use ::bundle::{
     VerifiedBundle,
-    release::{self, Build, Check, Expiry, ImageSource, Logins, Needs, Pulls, Spec, Verdict, VerifyOptions},
+    release::{self, Build, Check, Expiry, ImageSource, Logins, Needs, Pulls, Spec, Verdict, VerifiedRelease, VerifyOptions},
 };
 use base::{Clock, Exit, Layout, file};
 use serde_json::json;
@@ -57,6 +57,16 @@ pub async fn run(context: &Context, args: &BundleArgs, interrupt: CancellationTo
     }
 }
 
+/// Versions of the formats this program writes. A release whose formats differ changes what is on the disk.
+pub fn schemas() -> BTreeMap<String, u32> {
+    BTreeMap::from([
+        ("config".to_owned(), base::config::FORMAT),
+        ("answers".to_owned(), ::plan::Answers::FORMAT),
+        ("plan".to_owned(), ::plan::Plan::FORMAT),
+        ("receipt".to_owned(), ::plan::Receipt::FORMAT),
+    ])
+}
+
 fn said(context: &Context, value: &serde_json::Value, text: String) -> Outcome {
     if context.printer.json {
         return context.printer.value(value);
@@ -103,21 +113,33 @@ pub fn options(context: &Context, roots: &[PathBuf], installed: Option<semver::V
     })
 }
 
+/// Finds the newest release at `from`, brings it here where it is elsewhere, and proves it. Returns it with its folder.
+pub async fn obtain(
+    context: &Context,
+    from: &str,
+    roots: &[PathBuf],
+    installed: Option<semver::Version>,
+) -> Outcome<(VerifiedRelease, PathBuf)> {
+    let bundle = Path::new(from);
+    let bundle = std::path::absolute(bundle).during(format!("cannot use `{from}`"))?;
+    let proven = release::verify(&bundle, &options(context, roots, installed)?, &|_| ()).await;
+    let proven = proven.map_err(|error| Failure::from(error).during(format!("cannot use the bundle `{}`", bundle.display())))?;
+    Ok((proven, bundle))
+}
+
 async fn build(context: &Context, spec: &Path, out: &Path, binary: Option<&Path>, from: &[PathBuf]) -> Outcome {
     let spec = Spec::read(spec)?;
     bring_images(context, &spec, out).await?;
-    let version = env!("CARGO_PKG_VERSION").parse().during("this program's version is none")?;
+    let version = match spec.version.clone() {
+        Some(version) => version,
+        None => env!("CARGO_PKG_VERSION").parse().during("this program's version is none")?,
+    };
     let catalogue = VerifiedBundle::embedded()?;
     let mut files = Vec::new();
     for name in spec.catalogue_models() {
         files.push(models::fetch(context, &catalogue, name, from).await?);
     }
-    let schemas = BTreeMap::from([
-        ("config".to_owned(), base::config::FORMAT),
-        ("answers".to_owned(), ::plan::Answers::FORMAT),
-        ("plan".to_owned(), ::plan::Plan::FORMAT),
-        ("receipt".to_owned(), ::plan::Receipt::FORMAT),
-    ]);
+    let schemas = schemas();
     let binary = binary.map_or_else(own_binary, |path| Ok(path.to_owned()))?;
     let build = Build { spec, version, binary, models: files, schemas, out: out.to_owned() };
     let printer = context.printer;

@@ -2,7 +2,7 @@ use std::{cell::RefCell, sync::Mutex, time::Instant};
 
 use ::install::{Event, Installer, take_first_password};
 use answer::Question;
-use base::{Clock, CustomerLayout, Exit};
+use base::{Clock, CustomerLayout, Exit, file};
 use plan::{Receipt, StepId, bytes_for_people, journal::Evidence};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::InstallArgs,
     context::{Context, own_binary},
-    failure::{Failure, Outcome},
+    failure::{During, Failure, Outcome},
     local::Parts,
     printer::{duration, shown},
     progress::Progress,
@@ -23,6 +23,9 @@ use crate::{
     wizard,
 };
 
+/// As much as a license may have.
+const MAX_LICENSE_BYTES: u64 = 1 << 20;
+
 /// What the demo asks itself at the end, of documents everybody has.
 const DEMO_QUESTION: &str = "Welchen Bemessungsstrom hat die Durchgangsklemme KX 4?";
 
@@ -31,6 +34,9 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
     let started = Instant::now();
     let printer = context.printer;
     let layout = layout(context, &args.answers);
+    if args.resume {
+        return resume(&context.with_layout(layout), args, &interrupt).await;
+    }
     if layout.root().is_none() && !is_root() {
         let failure = Failure::new(Exit::Preflight, "an installation for this machine needs the rights of root");
         return Err(failure.remedy("run it with `sudo`, or name a folder of your own with `--root DIR`"));
@@ -72,7 +78,6 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
         // Nothing older is taken from here on, also when this installation is interrupted.
         release.remember(&prepared.layout.release_seen())?;
     }
-    let shown = Mutex::new(Shown::new(context));
     let installer = Installer {
         layout: &prepared.layout,
         plan,
@@ -81,16 +86,52 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
         models: &Models { release: prepared.release.as_ref() },
         release: prepared.release.as_ref(),
         waits: args.wait,
+        until: args.until_ready.then_some(StepId::Roles),
         clock: Clock::system(),
     };
-    let events = |event: Event| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(&event);
-    let outcome = installer.run(&events, &interrupt).await;
-    shown.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).close();
-    let outcome = outcome?;
+    let Some(outcome) = execute(context, &installer, &interrupt).await? else { return Ok(()) };
     let customer = prepared.layout.customer(plan.slug());
     let here = context.with_layout(prepared.layout.clone());
     let ends = Ends { receipt: &outcome.receipt, evidence: &outcome.evidence, seconds: started.elapsed().as_secs() };
     ends.show(&here, &customer, args.answers.demo).await
+}
+
+async fn execute(
+    context: &Context,
+    installer: &Installer<'_>,
+    interrupt: &CancellationToken,
+) -> Outcome<Option<::install::Outcome>> {
+    let shown = Mutex::new(Shown::new(context));
+    let events = |event: Event| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(&event);
+    let outcome = installer.run(&events, interrupt).await;
+    shown.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).close();
+    Ok(outcome?)
+}
+
+/// Executes the plan on the disk, with the license in place: what an interrupted run left, and the way back of an update.
+async fn resume(context: &Context, args: &InstallArgs, interrupt: &CancellationToken) -> Outcome {
+    let customer = context.customer()?;
+    let plan = ::install::read_plan(&customer)?;
+    let plan = plan.ok_or_else(|| Failure::new(Exit::Usage, "there is no plan to go on with").remedy("run `0711 install`"))?;
+    let license = file::read_bounded(&customer.license(), MAX_LICENSE_BYTES).during("cannot read the license in place")?;
+    let release = proven(context, &context.layout, &args.answers).await?;
+    let installer = Installer {
+        layout: &context.layout,
+        plan: &plan,
+        license: &license,
+        binary: &own_binary()?,
+        models: &Models { release: release.as_ref() },
+        release: release.as_ref(),
+        waits: args.wait,
+        until: args.until_ready.then_some(StepId::Roles),
+        clock: Clock::system(),
+    };
+    let Some(outcome) = execute(context, &installer, interrupt).await? else { return Ok(()) };
+    if context.printer.json {
+        return context.printer.value(&json!({ "event": "summary", "receipt": outcome.receipt }));
+    }
+    context.printer.line(format!("{} is installed: 0711 {}", outcome.receipt.customer_name, outcome.receipt.version));
+    Ok(())
 }
 
 fn is_terminal() -> bool {

@@ -21,4 +21,5 @@ pub mod serve;
 pub mod status;
 pub mod train;
 pub mod uninstall;
+pub mod update;
 pub mod versions;

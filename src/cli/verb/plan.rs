@@ -268,9 +268,14 @@ pub async fn examine(layout: &Layout, answers: Answers, release: Option<Verified
     let standing: Standing = entitlement.standing(Clock::system().now(), &seen);
     let binary_path = own_binary()?;
     let act = "cannot read the program's own file";
+    let digest = Digest::of_file(&binary_path).during(act)?;
+    let receipt = ::install::read_receipt(&customer)?;
+    // A release may be made anew from the same program, with other images: its own version counts, also the next time.
+    let released = release.as_ref().map(|release| release.release().version.to_string());
+    let installed = receipt.as_ref().filter(|receipt| receipt.binary == digest).map(|receipt| receipt.version.clone());
     let binary = Binary {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        digest: Digest::of_file(&binary_path).during(act)?,
+        version: released.or(installed).unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+        digest,
         size_bytes: fs::metadata(&binary_path).during(act)?.len(),
     };
     let models = match answers.is_gpu() {
@@ -294,7 +299,7 @@ pub async fn examine(layout: &Layout, answers: Answers, release: Option<Verified
         present: ::install::present(layout, &wanted, &binary),
         grant: Grant::new(&entitlement, standing),
         slots: ::install::read_slots(layout)?,
-        receipt: ::install::read_receipt(&customer)?,
+        receipt,
         installed: ::install::read_plan(&customer)?.map(|plan| plan.answers().clone()),
         host,
         binary,

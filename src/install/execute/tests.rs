@@ -51,6 +51,7 @@ async fn run(path: &Path, marks: &mut Marks) -> Result<Vec<Event>, Error> {
     let events = Mutex::new(Vec::new());
     let outcome = execute(
         &plan(),
+        None,
         &mut journal(path),
         marks,
         &|event| events.lock().unwrap().push(event),
@@ -153,7 +154,7 @@ async fn a_cancelled_run_begins_nothing() {
     let cancel = CancellationToken::new();
     cancel.cancel();
     let mut marks = Marks::default();
-    let outcome = execute(&plan(), &mut journal(&path), &mut marks, &|_| (), &cancel).await;
+    let outcome = execute(&plan(), None, &mut journal(&path), &mut marks, &|_| (), &cancel).await;
     assert!(matches!(outcome, Err(Error::Interrupted { step: StepId::Folders })));
     assert!(marks.applied.is_empty());
 }

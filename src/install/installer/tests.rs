@@ -80,9 +80,10 @@ async fn install(root: &Path, plan: &Plan, files: &Files) -> Result<Outcome, Err
         models: files,
         release: None,
         waits: false,
+        until: None,
         clock,
     };
-    installer.run(&|_| (), &CancellationToken::new()).await
+    installer.run(&|_| (), &CancellationToken::new()).await.map(|outcome| outcome.expect("it was to come to its end"))
 }
 
 #[tokio::test]

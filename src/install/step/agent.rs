@@ -12,7 +12,7 @@ use stack::Identity;
 use crate::Error;
 use crate::act::Probe;
 use crate::control::Client;
-use crate::unit::{UNIT_NAME, unit_text};
+use crate::unit::{UNIT_NAME, unit_text, update_unit_text};
 
 /// From the start of the process to its first answer.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -36,6 +36,10 @@ pub(crate) async fn apply(layout: &Layout, supervision: Supervision) -> Result<(
     match (supervision, layout.agent_unit()) {
         (Supervision::Systemd, Some(unit)) => {
             file::write_atomic(&unit, unit_text(layout).as_bytes(), 0o644).map_err(Error::file("write", &unit))?;
+            if let Some(unit) = layout.update_unit() {
+                let text = update_unit_text(layout);
+                file::write_atomic(&unit, text.as_bytes(), 0o644).map_err(Error::file("write", &unit))?;
+            }
             systemctl(&["daemon-reload"]).await?;
             systemctl(&["enable", UNIT_NAME]).await?;
             systemctl(&["restart", UNIT_NAME]).await?;
