@@ -20,7 +20,8 @@ unpack_old() {
     mkdir -p "$work/packages"
     (
         cd "$work/packages"
-        apt-get download -qq 'docker.io=20.10*' 'containerd=1.6*' 'runc=1.1*' || {
+        # As root all the same: apt's own user cannot enter every checkout.
+        apt-get download -qq -o APT::Sandbox::User=root 'docker.io=20.10*' 'containerd=1.6.*' 'runc=1.1.5*' || {
             printf 'error: this machine'"'"'s package sources have no Docker 20.10 (Debian 12 has it)\n' >&2
             exit 1
         }

@@ -41,9 +41,9 @@ fn the_short_story_on_the_engine_that_is_here() {
     // One that is there when we come is there when we have gone.
     let here = Installed::new();
     check_containers(&here.product, &here.project);
-    let answer = here.ask("Welchen Bemessungsstrom hat die KX 4?");
-    let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
-    assert!(text.contains("32 A"), "{answer}");
+    let answer = here.ask("Welchen Bemessungsstrom hat die Durchgangsklemme KX 4?");
+    let cited = answer["choices"][0]["message"]["citations"].as_array().unwrap();
+    assert!(cited.iter().any(|one| one["document"].as_str().unwrap().contains("KX-4")), "{answer}");
     let left = here.product.json(&["uninstall", "--purge", "--yes"]);
     assert_eq!(left["left_on_engine"][0]["why"], "it was on the engine before", "{left}");
     assert_eq!(made(&here.project), Vec::<String>::new());
