@@ -1,5 +1,6 @@
 mod drift;
 mod patience;
+mod egress;
 mod role;
 mod status;
 
@@ -13,6 +14,7 @@ use stack::{Observation, Readiness, RoleRecord, RoleState, Runtime};
 use tokio::sync::mpsc;
 
 use self::drift::Drift;
+use self::egress::Watch;
 use self::role::Supervised;
 use self::status::KnownLicense;
 use crate::budget::Verdict;
@@ -39,6 +41,7 @@ pub(crate) struct Customer {
     license: Option<KnownLicense>,
     documents: Option<u64>,
     counted_at: Option<Instant>,
+    watch: Watch,
 }
 
 /// What tells that configuration or binary have changed, without reading them.
@@ -63,6 +66,7 @@ impl Customer {
     pub(crate) fn new(layout: &Layout, slug: Slug, clock: Clock) -> Self {
         Self {
             layout: layout.customer(&slug),
+            watch: Watch::new(&layout.customer(&slug)),
             slug,
             clock,
             runtime: None,
@@ -101,6 +105,7 @@ impl Customer {
         self.refresh_license();
         self.drift.refresh(&self.layout);
         self.is_wanted = !self.layout.stopped_mark().exists();
+        self.watch_networks(send);
         let Some(runtime) = self.runtime.clone() else { return };
         let mut to_stop = BTreeSet::new();
         for role in Role::ALL {
@@ -111,6 +116,7 @@ impl Customer {
             match runtime.observe(role) {
                 Observation::Running(record) => {
                     self.running(role, &record, past);
+                    self.watch.namespace(self.clock.now(), &runtime, role, &record);
                     if !is_intended {
                         to_stop.insert(role);
                     } else if runtime.renews_by_restart() && !runtime.is_current(&record) {
@@ -194,6 +200,9 @@ impl Customer {
     }
 
     fn start(&mut self, role: Role, runtime: &Arc<Runtime>, send: &mpsc::Sender<Event>, past: &mut Past) {
+        if runtime.has_networks() && !self.watch.has_looked {
+            return;
+        }
         let now = self.clock.now();
         match &self.at(role).state {
             RoleState::NeedsAPerson { .. } => return,

@@ -3,6 +3,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base::Slug;
 use install::control::{AgentEvent, Command, Status};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,7 @@ pub(crate) fn router(events: mpsc::Sender<Event>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/events", get(past))
+        .route("/v1/egress", get(egress))
         .route("/v1/start", post(start))
         .route("/v1/stop", post(stop))
         .route("/v1/restart", post(restart))
@@ -39,6 +41,20 @@ async fn past(State(events): Events, Query(query): Query<After>) -> Result<Json<
     ask(&events, |reply| Event::Past { after: query.after, reply }).await.map(Json)
 }
 
+#[derive(Deserialize)]
+struct Of {
+    customer: Slug,
+}
+
+async fn egress(State(events): Events, Query(Of { customer }): Query<Of>) -> Response {
+    let slug = customer.clone();
+    match ask(&events, |reply| Event::Egress { slug, reply }).await {
+        Ok(Some(egress)) => Json(egress).into_response(),
+        Ok(None) => nobody(&customer.to_string()),
+        Err(ending) => ending.into_response(),
+    }
+}
+
 async fn start(events: Events, Json(command): Json<Command>) -> Response {
     order(events, Order::Start, command).await
 }
@@ -55,13 +71,14 @@ async fn order(State(events): Events, order: Order, command: Command) -> Respons
     let slug = command.customer.clone();
     match ask(&events, |reply| Event::Command { order, command, reply }).await {
         Ok(Some(status)) => Json(status).into_response(),
-        Ok(None) => {
-            let name = slug.map(|slug| slug.to_string()).unwrap_or_default();
-            let body = serde_json::json!({ "error": format!("there is no customer `{name}` here") });
-            (StatusCode::NOT_FOUND, Json(body)).into_response()
-        }
+        Ok(None) => nobody(&slug.map(|slug| slug.to_string()).unwrap_or_default()),
         Err(ending) => ending.into_response(),
     }
+}
+
+fn nobody(name: &str) -> Response {
+    let body = serde_json::json!({ "error": format!("there is no customer `{name}` here") });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
 /// The agent is about to end.

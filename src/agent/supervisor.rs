@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use base::{Clock, Layout, Role, Slug, Timestamp};
-use install::control::{AgentEvent, AgentStatus, Command, FORMAT, Status};
+use install::control::{AgentEvent, AgentStatus, Command, Egress, FORMAT, Status};
+use stack::egress::Table;
 use stack::{Identity, Readiness, RoleRecord};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -24,6 +25,11 @@ pub(crate) enum Event {
     Probed { slug: Slug, role: Role, pid: u32, readiness: Readiness },
     /// The lake was asked.
     Counted { slug: Slug, documents: Option<u64> },
+    /// Somebody asks what tried to leave a customer's networks. The answer is `None` for a customer that does not exist, and has
+    /// none in it where nothing is counted.
+    Egress { slug: Slug, reply: oneshot::Sender<Option<Egress>> },
+    /// The rules that count were looked at.
+    Looked { slug: Slug, look: Result<Option<Table>, String> },
     /// A role was started, or could not be.
     Started { slug: Slug, role: Role, outcome: Result<RoleRecord, StartFailure> },
     /// Roles were stopped, or could not be.
@@ -156,6 +162,17 @@ impl Supervisor {
                 }
                 false
             }
+            Event::Egress { slug, reply } => {
+                self.egress(slug, reply);
+                true
+            }
+            Event::Looked { slug, look } => {
+                if let Some(customer) = self.customers.get_mut(&slug) {
+                    customer.looked(look);
+                }
+                // Containers wait for the first look.
+                true
+            }
             Event::Started { slug, role, outcome } => {
                 if let Some(customer) = self.customers.get_mut(&slug) {
                     customer.started(role, outcome, &mut self.past);
@@ -173,6 +190,23 @@ impl Supervisor {
                 true
             }
         }
+    }
+
+    fn egress(&mut self, slug: Slug, reply: oneshot::Sender<Option<Egress>>) {
+        // A customer that was installed a moment ago is seen at once, not at the next look.
+        self.reconcile();
+        let Some(customer) = self.customers.get_mut(&slug) else {
+            // Whoever asked may have gone.
+            let _ = reply.send(None);
+            return;
+        };
+        let (asker, answer) = oneshot::channel();
+        customer.ask_for_egress(asker);
+        tokio::spawn(async move {
+            // A customer that is uninstalled meanwhile answers no more.
+            let egress = answer.await.ok().map(|ledger| Egress { format: FORMAT, ledger });
+            let _ = reply.send(egress);
+        });
     }
 
     fn command(&mut self, order: Order, command: Command, reply: oneshot::Sender<Option<Status>>) {

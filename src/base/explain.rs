@@ -47,12 +47,14 @@ pub enum Exit {
     Older = 10,
     Expired = 11,
     Damaged = 12,
+    Egress = 13,
+    Unknown = 14,
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -66,6 +68,8 @@ impl Exit {
         Self::Older,
         Self::Expired,
         Self::Damaged,
+        Self::Egress,
+        Self::Unknown,
         Self::Interrupted,
     ];
 
@@ -86,10 +90,12 @@ impl Exit {
             Self::Model => "a model file is missing, damaged or cannot be fetched",
             Self::Unavailable => "a service this command needs does not answer",
             Self::Limit => "a limit of the license was reached; what fitted was done",
-            Self::Untrusted => "a bundle is not signed by a trusted root, or its metadata is not what was signed",
+            Self::Untrusted => "a bundle or report is not signed by a trusted key, or is not what was signed",
             Self::Older => "a bundle is older than what this machine has seen or installed",
             Self::Expired => "a bundle's metadata has expired",
             Self::Damaged => "a bundle lacks a blob, or one is not what it is called",
+            Self::Egress => "the services tried to reach something outside their own networks",
+            Self::Unknown => "what was asked cannot be told here; the output says why",
             Self::Interrupted => "stopped by Ctrl-C or a signal; the same command goes on from there",
         }
     }

@@ -387,6 +387,16 @@ impl CustomerLayout {
         self.secrets().join("console-password.first")
     }
 
+    /// The key the installation signs its reports with; made when first needed.
+    pub fn report_key(&self) -> PathBuf {
+        self.secrets().join("report-key")
+    }
+
+    /// What was counted of attempts to leave the customer's networks.
+    pub fn egress(&self) -> PathBuf {
+        self.dir.join("egress.json")
+    }
+
     /// The console's own state.
     pub fn console_state(&self) -> PathBuf {
         self.dir.join("console")

@@ -1,4 +1,5 @@
-//! The words every room shares: digests, slugs, places, roles, times, secrets, paths, atomic files and long-running jobs.
+//! The words every room shares: digests, slugs, places, roles, times, secrets, signed envelopes, paths, atomic files and
+//! long-running jobs.
 //!
 //! Invariants:
 //! - only this room builds paths ([`Layout`]); nobody else joins a file name to a product folder;
@@ -9,6 +10,7 @@
 
 pub mod config;
 mod digest;
+pub mod dsse;
 mod explain;
 pub mod file;
 pub mod generated;
@@ -19,6 +21,7 @@ mod role;
 mod secret;
 mod seed;
 mod slug;
+pub mod strict;
 mod time;
 
 pub use digest::{Digest, DigestParseError, DigestWriter};
@@ -29,4 +32,4 @@ pub use role::{API_OFFSET, Role, UnknownRole};
 pub use secret::{Secret, SecretError};
 pub use seed::{Seed, SeedError};
 pub use slug::{Slug, SlugError};
-pub use time::{Clock, TimeParseError, Timestamp};
+pub use time::{Clock, TimeParseError, Timestamp, rfc3339};

@@ -117,6 +117,15 @@ comes back by itself when the new one is worse; then it is held until `0711 upda
   0711 footprint --root ./demo
   0711 footprint --json | jq '.files[].path'")]
     Footprint,
+    /// Show what tried to leave the services' networks since the installation, and sign a report of it
+    #[command(after_help = "Examples:
+  0711 egress                              what was counted, and since when
+  0711 egress --report quiet.json          the same as a signed report
+  0711 egress --check quiet.json --key HEX  is it the report of that installation?
+
+Exit codes: 0 nothing tried to leave, 13 something did, 14 it cannot be told here (services without containers share the machine's
+network), 9 with --check: the key did not sign this. Take note of the key's 64 digits where the report goes: they are shown each time.")]
+    Egress(EgressArgs),
     /// Read folders into the lake
     #[command(after_help = "Examples:
   0711 ingest /srv/daten --root ./brain    reads what is new or changed, drops what was deleted
@@ -292,6 +301,19 @@ pub struct UninstallArgs {
     /// Ask nothing
     #[arg(long, short)]
     pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EgressArgs {
+    /// Write a signed report to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    pub report: Option<PathBuf>,
+    /// Check a report, and show what it says
+    #[arg(long, value_name = "FILE")]
+    pub check: Option<PathBuf>,
+    /// The key that must have signed it, 64 hexadecimal digits; without it, the installation's own
+    #[arg(long, value_name = "HEX", requires = "check")]
+    pub key: Option<String>,
 }
 
 #[derive(Debug, Args)]

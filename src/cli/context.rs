@@ -28,6 +28,16 @@ impl Context {
         Self { layout, printer: self.printer, slug: self.slug.clone() }
     }
 
+    /// The same context for one customer of an installation.
+    pub fn with_customer(&self, slug: Slug, layout: Layout) -> Self {
+        Self { layout, printer: self.printer, slug: Some(slug) }
+    }
+
+    /// Returns whether a customer must be named: there are others here.
+    pub fn has_several(&self) -> bool {
+        self.customers().len() > 1
+    }
+
     /// Returns the slug that was named with `--slug`.
     pub fn slug(&self) -> Option<&Slug> {
         self.slug.as_ref()

@@ -18,6 +18,11 @@ impl Failure {
         Self { chain: vec![text.into()], remedy: None, exit }
     }
 
+    /// An end other than success whose reason was printed already: nothing more is said.
+    pub fn told(exit: Exit) -> Self {
+        Self { chain: Vec::new(), remedy: None, exit }
+    }
+
     /// Adds the command that mends it.
     pub fn remedy(mut self, text: impl Into<String>) -> Self {
         self.remedy = Some(Remedy::new(text));

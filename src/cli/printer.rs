@@ -67,6 +67,9 @@ impl Printer {
 
     /// Shows a failure: the act, its causes, the cure.
     pub fn failure(&self, failure: &Failure) {
+        if failure.chain().is_empty() {
+            return;
+        }
         if self.json {
             let (first, causes) =
                 failure.chain().split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));

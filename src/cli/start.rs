@@ -110,6 +110,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Uninstall(args) => verb::uninstall::run(&context, &args).await,
             Verb::Update(args) => verb::update::run(&context, &args, interrupt).await,
             Verb::Footprint => verb::footprint::run(&context).await,
+            Verb::Egress(args) => verb::egress::run(&context, &args).await,
             Verb::Ingest(args) => verb::ingest::run(&context, &args, interrupt).await,
             Verb::Extract(args) => verb::extract::run(&context, &args).await,
             Verb::Search(args) => verb::search::run(&context, &args).await,

@@ -12,6 +12,7 @@
 //! - symbolic links are never followed;
 //! - the environment is not read: the caller says where home is.
 
+mod connection;
 mod cpu;
 mod disk;
 mod facts;
@@ -21,6 +22,7 @@ mod preflight;
 mod propose;
 mod survey;
 
+pub use connection::{Connection, connections};
 pub use cpu::{Cpu, missing_v3};
 pub use disk::{Disk, disk};
 pub use facts::{Facts, Folder, FolderState, Os, facts, folder, systemd_is_running};

@@ -94,7 +94,8 @@ fn owners(mut inodes: std::collections::BTreeSet<u64>) -> HashMap<u64, u32> {
     found
 }
 
-fn socket_inode(descriptor: &Path) -> Option<u64> {
+/// Returns the socket a descriptor in `/proc/PID/fd` stands for.
+pub(crate) fn socket_inode(descriptor: &Path) -> Option<u64> {
     let target = std::fs::read_link(descriptor).ok()?;
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }

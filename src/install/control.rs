@@ -1,13 +1,15 @@
 //! The agent's control socket: what can be asked, and what is answered.
 //!
 //! HTTP over a unix socket that admits root and the agent's own user. `GET /v1/status`, `GET /v1/events?after=SEQ`,
-//! `POST /v1/start | /v1/stop | /v1/restart` with a [`Command`]. Written by `agent`, read by `install` and `cli`.
+//! `GET /v1/egress?customer=SLUG`, `POST /v1/start | /v1/stop | /v1/restart` with a [`Command`]. Written by `agent`, read by
+//! `install` and `cli`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use base::{Layout, Role, Slug, Timestamp};
 use serde::{Deserialize, Serialize};
+use stack::egress::Ledger;
 use stack::http::{Ask, CallError, Endpoint, call_json};
 use stack::{Identity, RoleState};
 
@@ -125,6 +127,15 @@ pub struct Command {
     pub role: Option<Role>,
 }
 
+/// What tried to leave a customer's networks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Egress {
+    /// Version of this wire: 1.
+    pub format: u32,
+    /// Everything since the installation; absent where the roles have no networks of their own.
+    pub ledger: Option<Ledger>,
+}
+
 /// Something that happened to a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentEvent {
@@ -147,6 +158,8 @@ pub struct Client {
 }
 
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
+/// The packet filter is asked twice at most, and gets ten seconds each time.
+const EGRESS_PATIENCE: Duration = Duration::from_secs(45);
 /// Every role may take its whole patience to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -170,6 +183,15 @@ impl Client {
     /// [`CallError`].
     pub async fn events(&self, after: u64) -> Result<Vec<AgentEvent>, CallError> {
         call_json(&self.endpoint, Ask::new("GET", &format!("/v1/events?after={after}"))).await
+    }
+
+    /// Returns what tried to leave a customer's networks, after a look.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn egress(&self, slug: &Slug) -> Result<Egress, CallError> {
+        let path = format!("/v1/egress?customer={slug}");
+        call_json(&self.endpoint, Ask { deadline: EGRESS_PATIENCE, ..Ask::new("GET", &path) }).await
     }
 
     /// Lets roles run again, also those that needed a person; returns as soon as the agent knows.

@@ -171,6 +171,25 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A report is not what the key signed.
+    #[error("cannot trust the report `{}`", path.display())]
+    Report {
+        /// Which.
+        path: PathBuf,
+        /// Says why.
+        #[source]
+        source: base::dsse::Error,
+    },
+    /// A statement cannot be written, or was written by another version.
+    #[error("the report's statement is not the JSON it should be")]
+    ReportFormat {
+        /// Says why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The installation has no key, and none could be made.
+    #[error("cannot use the installation's key")]
+    ReportKey(#[source] base::SeedError),
     /// A password could not be made or hashed.
     #[error("cannot make the console password")]
     Password(#[source] Cause),
@@ -213,6 +232,14 @@ impl Explain for Error {
                 return Some(Remedy(format!("see `0711 logs {role}`, then run the same command again")));
             }
             Self::Format { source, .. } => return source.remedy(),
+            Self::Report { source: base::dsse::Error::UntrustedKey { .. }, .. } => {
+                "name the key it was made with, as it was shown then: `--key HEX`"
+            }
+            Self::Report { .. } => "ask for the report again, exactly as it was written",
+            Self::ReportFormat { .. } => "use the version of 0711 it was made with",
+            Self::ReportKey(_) => {
+                "run this as the installation's owner; a damaged key may be removed, and is then made anew"
+            }
             Self::Stop(source) => return source.remedy(),
             Self::License(source) => return source.remedy(),
             _ => return None,
@@ -224,6 +251,7 @@ impl Explain for Error {
         match self {
             Self::Locked { .. } => Exit::Locked,
             Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Report { .. } => Exit::Untrusted,
             Self::Model { .. } => Exit::Model,
             Self::Agent { .. } | Self::RoleNotReady { .. } | Self::Role { .. } => Exit::Unavailable,
             Self::Step { source, .. } => source.exit(),

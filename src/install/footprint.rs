@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use base::{Layout, Slug};
 use plan::{Step, StepId};
 use serde::Serialize;
-use stack::docker::{Engine, Made};
+use stack::docker::{Engine, Made, Rules};
 use walkdir::WalkDir;
 
 use crate::uninstall::{generated, kept, shared};
@@ -52,6 +52,8 @@ pub struct OnEngine {
     pub made: Made,
     /// `name:tag` of the images that were loaded for this installation; they go with the last customer that uses them.
     pub images: Vec<String>,
+    /// Tables of the packet filter, of family `inet`; they only count.
+    pub tables: Vec<String>,
 }
 
 /// Finds everything that was made for a customer.
@@ -80,7 +82,9 @@ pub async fn footprint(layout: &Layout, slug: &Slug) -> Result<Footprint, Error>
                     images.push(format!("{}:{}", image.name, image.tag));
                 }
             }
-            Some(OnEngine { made, images })
+            let rules = Rules::of(project);
+            let tables = if rules.is_there().await { vec![rules.table()] } else { Vec::new() };
+            Some(OnEngine { made, images, tables })
         }
         _ => None,
     };

@@ -12,11 +12,14 @@
 //! - the receipt depends on the plan and on what the services say at the end, never on how often the way was interrupted;
 //! - secrets are generated here, live in 0600 files, and are in no event, journal line or receipt.
 //!
+//! [`egress`] puts together what tried to leave, and signs it.
+//!
 //! [`control`] is the wire between the agent and those who ask it: it is here because `install` asks, and `agent`, which
 //! answers, uses `install`.
 
 mod act;
 pub mod control;
+pub mod egress;
 mod error;
 mod event;
 mod execute;

@@ -5,7 +5,7 @@ use base::file::{self, Lock, LockError};
 use base::{CustomerLayout, Layout, Role, Slug, generated};
 use plan::{Step, StepId};
 use serde::Serialize;
-use stack::docker::{Engine, Turn};
+use stack::docker::{Engine, Rules, Turn};
 
 use crate::step::{end_agent, release_slot, systemctl};
 use crate::stop::stop_roles;
@@ -25,6 +25,9 @@ pub struct Uninstalled {
     /// Images that stay on the engine.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_on_engine: Vec<LeftImage>,
+    /// Tables of the packet filter that were removed; they only counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed_tables: Vec<String>,
 }
 
 /// Stops a customer's services and removes what was made for them.
@@ -86,6 +89,10 @@ async fn remove_from_engine(layout: &Layout, customer: &CustomerLayout, done: &m
     let made = engine.made(&project, customer.slug().as_str()).await.map_err(Error::Stack)?;
     engine.remove(&made).await.map_err(Error::Stack)?;
     engine.remove_leftovers().await.map_err(Error::Stack)?;
+    let rules = Rules::of(&project);
+    if rules.remove().await.map_err(Error::Stack)? {
+        done.removed_tables.push(rules.table());
+    }
     done.removed_from_engine = made.containers.into_iter().chain(made.networks).collect();
     let planned = plan.as_ref().map(plan::Plan::images).unwrap_or_default();
     let (removed, left) = images::remove(layout, customer.slug(), planned, &engine).await?;
@@ -129,6 +136,7 @@ pub(crate) fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.config(),
         customer.secrets(),
         customer.console_state(),
+        customer.egress(),
         customer.train_dir(),
         // A finished ingestion must not pass for one of the next installation; a finished training may.
         customer.jobs_dir(Role::Ingest),

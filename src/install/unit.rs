@@ -65,7 +65,8 @@ pub fn unit_text(layout: &Layout) -> String {
         "RestrictSUIDSGID=yes",
         "LockPersonality=yes",
         "RestrictNamespaces=yes",
-        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+        // Netlink is how the packet filter is asked what it counted.
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
         "SystemCallArchitectures=native",
     ] {
         // Writing to a string cannot fail.

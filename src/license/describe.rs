@@ -1,7 +1,7 @@
 use base::{Slug, Timestamp};
 use serde::Serialize;
 
-use crate::{Edition, Entitlement, Seen, Standing, format::rfc3339};
+use crate::{Edition, Entitlement, Seen, Standing};
 
 /// A checked license as `0711 license show` and `verify` print it, as lines or as JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -11,11 +11,11 @@ pub struct Description {
     customer: String,
     slug: Slug,
     edition: Edition,
-    #[serde(with = "rfc3339")]
+    #[serde(with = "base::rfc3339")]
     issued: Timestamp,
-    #[serde(with = "rfc3339")]
+    #[serde(with = "base::rfc3339")]
     not_before: Timestamp,
-    #[serde(with = "rfc3339")]
+    #[serde(with = "base::rfc3339")]
     expires: Timestamp,
     grace_days: u32,
     sequence: u64,

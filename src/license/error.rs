@@ -155,3 +155,19 @@ impl From<base::SeedError> for Error {
         }
     }
 }
+
+impl From<base::dsse::Error> for Error {
+    fn from(error: base::dsse::Error) -> Self {
+        use base::dsse::Error as Of;
+        match error {
+            Of::TooLarge { size_bytes, max_bytes } => Self::TooLarge { size_bytes, max_bytes },
+            Of::Json(source) => Self::Json { part: "envelope", source },
+            Of::Base64 { part, source } => Self::Base64 { part, source },
+            Of::PayloadType { found, .. } => Self::PayloadType { found },
+            Of::Unsigned => Self::Unsigned,
+            Of::TooManySignatures { count, max } => Self::TooManySignatures { count, max },
+            Of::UntrustedKey { key_ids } => Self::UntrustedKey { key_ids },
+            Of::BadSignature { key_id } => Self::BadSignature { key_id },
+        }
+    }
+}

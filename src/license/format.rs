@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use base::Timestamp;
+use base::{Timestamp, strict::shown};
 use serde::{Deserialize, Serialize};
 
-use crate::{Edition, Error, MachineBinding, strict::shown};
+use crate::{Edition, Error, MachineBinding};
 
 /// The format this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -18,11 +18,11 @@ pub(crate) struct Payload {
     pub license_id: String,
     pub customer: Customer,
     pub edition: Edition,
-    #[serde(with = "rfc3339")]
+    #[serde(with = "base::rfc3339")]
     pub issued: Timestamp,
-    #[serde(with = "rfc3339")]
+    #[serde(with = "base::rfc3339")]
     pub not_before: Timestamp,
-    #[serde(with = "rfc3339")]
+    #[serde(with = "base::rfc3339")]
     pub expires: Timestamp,
     pub grace_days: u32,
     pub sequence: u64,
@@ -118,19 +118,4 @@ pub(crate) fn check_names(name: &'static str, names: &[String]) -> Result<(), Er
         return field(name, format!("has {} entries, more than {MAX_NAMES}", names.len()));
     }
     Ok(())
-}
-
-/// Times in a license are RFC 3339, because people read licenses.
-pub(crate) mod rfc3339 {
-    use base::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(at)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Timestamp::parse(&text).map_err(D::Error::custom)
-    }
 }

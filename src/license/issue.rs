@@ -1,10 +1,9 @@
 use base::{Slug, Timestamp};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    Edition, Error, MachineBinding, PAYLOAD_TYPE, PrivateKey,
-    envelope::{Envelope, EnvelopeSignature, MAX_LICENSE_BYTES, pae},
+    Edition, Error, MachineBinding, PrivateKey,
+    envelope::MAX_LICENSE_BYTES,
     format::{Customer, Entitlements, FORMAT, Payload},
 };
 
@@ -128,14 +127,7 @@ impl Request {
 pub fn issue(request: &Request, key: &PrivateKey, now: Timestamp) -> Result<Vec<u8>, Error> {
     let json = |source| Error::Json { part: "payload", source };
     let payload = serde_json::to_vec(&request.payload(now)?).map_err(json)?;
-    let signature = key.sign(&pae(PAYLOAD_TYPE, &payload));
-    let envelope = Envelope {
-        payload_type: PAYLOAD_TYPE.to_owned(),
-        payload: STANDARD.encode(&payload),
-        signatures: vec![EnvelopeSignature { keyid: key.key_id(), sig: STANDARD.encode(signature) }],
-    };
-    let mut bytes = serde_json::to_vec_pretty(&envelope).map_err(json)?;
-    bytes.push(b'\n');
+    let bytes = key.seal(&payload).map_err(json)?;
     if bytes.len() as u64 > MAX_LICENSE_BYTES {
         return Err(Error::TooLarge { size_bytes: bytes.len() as u64, max_bytes: MAX_LICENSE_BYTES });
     }

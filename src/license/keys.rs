@@ -1,14 +1,14 @@
 //! Private keys that sign licenses; [`base::Seed`] is their file format.
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
-use base::Seed;
-use ed25519_dalek::{Signer, SigningKey};
+use base::{Seed, dsse};
 
-use crate::{Error, Limits, Root, envelope};
+use crate::{Error, Limits, PAYLOAD_TYPE, Root};
 
 /// A key licenses are signed with. It is wiped from memory when dropped, and shows only its id.
-pub struct PrivateKey(SigningKey);
+#[derive(Debug)]
+pub struct PrivateKey(dsse::PrivateKey);
 
 impl PrivateKey {
     /// Reads a key file. One that others may read is refused.
@@ -21,27 +21,22 @@ impl PrivateKey {
 
     /// Makes the key of a seed.
     pub fn of(seed: &Seed) -> Self {
-        Self(SigningKey::from_bytes(seed.expose()))
+        Self(dsse::PrivateKey::of(seed))
     }
 
     /// Returns the id signatures name the key by.
     pub fn key_id(&self) -> String {
-        envelope::key_id(&self.0.verifying_key())
+        self.0.public().id()
     }
 
     /// Returns the public half as a root that may sign up to `limits`.
     pub fn root(&self, name: &str, limits: Limits) -> Result<Root, Error> {
-        Root::new(name, self.0.verifying_key().as_bytes(), limits)
+        Root::new(name, self.0.public().as_bytes(), limits)
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-}
-
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PrivateKey({})", self.key_id())
+    /// Signs a license's payload and returns the bytes of its file.
+    pub(crate) fn seal(&self, payload: &[u8]) -> serde_json::Result<Vec<u8>> {
+        self.0.seal(PAYLOAD_TYPE, payload)
     }
 }
 

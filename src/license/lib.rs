@@ -25,7 +25,6 @@ mod issue;
 mod keys;
 mod machine;
 mod standing;
-mod strict;
 mod trust;
 mod verify;
 

@@ -1,9 +1,9 @@
 //! Who may sign a license, and what. Roots come with the program; this file has no way to the disk, and a test keeps it so.
 
-use ed25519_dalek::VerifyingKey;
+use base::dsse::{KeyError, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Edition, Error, envelope::key_id, format::Payload};
+use crate::{Edition, Error, format::Payload};
 
 const FORMAT: u32 = 1;
 
@@ -39,20 +39,16 @@ struct RootFile {
 pub struct Root {
     name: String,
     key_id: String,
-    key: VerifyingKey,
+    key: PublicKey,
     limits: Limits,
 }
 
 impl Root {
     /// Makes a root of a public key. A key of small order is refused: it "signs" anything.
     pub fn new(name: &str, public_key: &[u8; 32], limits: Limits) -> Result<Self, Error> {
-        let refused = |reason: &str| Error::Root { name: name.to_owned(), reason: reason.to_owned() };
-        let key =
-            VerifyingKey::from_bytes(public_key).map_err(|_| refused("its public key is not a point of the curve"))?;
-        if key.is_weak() {
-            return Err(refused("its public key is weak (of small order)"));
-        }
-        Ok(Self { name: name.to_owned(), key_id: key_id(&key), key, limits })
+        let refused = |error: KeyError| Error::Root { name: name.to_owned(), reason: error.to_string() };
+        let key = PublicKey::from_bytes(public_key).map_err(refused)?;
+        Ok(Self { name: name.to_owned(), key_id: key.id(), key, limits })
     }
 
     /// Reads the text of a file in `licenses/trust/`.
@@ -63,10 +59,8 @@ impl Root {
         if file.format != FORMAT {
             return Err(refused(format!("it has format {}, not {FORMAT}", file.format)));
         }
-        let mut bytes = [0_u8; 32];
-        hex::decode_to_slice(&file.public_key, &mut bytes)
-            .map_err(|_| refused("its public key is not 64 hexadecimal digits".to_owned()))?;
-        let root = Self::new(&file.name, &bytes, file.may_sign)?;
+        let key = PublicKey::from_hex(&file.public_key).map_err(|error| refused(error.to_string()))?;
+        let root = Self::new(&file.name, key.as_bytes(), file.may_sign)?;
         if root.key_id != file.key_id {
             return Err(refused(format!("its key has the id {}, not {}", root.key_id, file.key_id)));
         }
@@ -79,7 +73,7 @@ impl Root {
             format: FORMAT,
             name: self.name.clone(),
             key_id: self.key_id.clone(),
-            public_key: hex::encode(self.key.as_bytes()),
+            public_key: self.key.hex(),
             may_sign: self.limits.clone(),
         };
         serde_yaml::to_string(&file).map_err(|error| Error::Root { name: self.name.clone(), reason: error.to_string() })
@@ -100,7 +94,7 @@ impl Root {
         &self.limits
     }
 
-    pub(crate) fn key(&self) -> &VerifyingKey {
+    pub(crate) fn key(&self) -> &PublicKey {
         &self.key
     }
 

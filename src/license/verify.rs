@@ -1,12 +1,11 @@
 use std::path::Path;
 
-use base::{Timestamp, file};
+use base::{Timestamp, file, strict};
 
 use crate::{
     Entitlement, Error, TrustRoots,
     envelope::{self, MAX_LICENSE_BYTES},
     format::{FORMAT, FormatOnly, Payload},
-    strict,
 };
 
 /// Checks signature, content and validity of a license that is about to be accepted.
@@ -28,11 +27,12 @@ pub fn verify(envelope: &[u8], roots: &TrustRoots, now: Timestamp) -> Result<Ent
 /// [`crate::Standing`].
 pub fn authenticate(envelope: &[u8], roots: &TrustRoots) -> Result<Entitlement, Error> {
     let signed = envelope::open(envelope, roots)?;
-    let FormatOnly { format } = strict::parse(&signed.payload, "payload")?;
+    let json = |source| Error::Json { part: "payload", source };
+    let FormatOnly { format } = strict::parse(&signed.payload).map_err(json)?;
     if format != FORMAT {
         return Err(Error::Format { found: format, known: FORMAT });
     }
-    let payload: Payload = strict::parse(&signed.payload, "payload")?;
+    let payload: Payload = strict::parse(&signed.payload).map_err(json)?;
     payload.check()?;
     let mut refused = None;
     for root in signed.signers {

@@ -144,6 +144,14 @@ pub enum Error {
         /// The end of what it said.
         output: String,
     },
+    /// The packet filter refused.
+    #[error("cannot remove the table `{table}` of the packet filter: {output}")]
+    Rules {
+        /// Of family `inet`.
+        table: String,
+        /// What it said.
+        output: String,
+    },
     /// The process could not be signalled or waited for.
     #[error("cannot stop role `{role}` (pid {pid})")]
     Stop {
@@ -196,6 +204,7 @@ impl Explain for Error {
             Self::ComposeBusy { .. } => Some(Remedy::new(
                 "see whether Docker answers (`docker info`) and whether a `docker compose` hangs, then run the same command again",
             )),
+            Self::Rules { table, .. } => Some(Remedy::new(format!("as root, run `nft delete table inet {table}`"))),
             Self::Lock(_) | Self::Record { .. } | Self::Stop { .. } => None,
         }
     }

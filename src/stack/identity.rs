@@ -21,14 +21,18 @@ impl Identity {
         if matches!(fields.first(), None | Some(&"Z" | &"X" | &"x")) {
             return None;
         }
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-        Some(Self { pid, start_ticks: fields.get(19)?.parse().ok()?, boot_id })
+        Some(Self { pid, start_ticks: fields.get(19)?.parse().ok()?, boot_id: boot_id()? })
     }
 
     /// Returns whether exactly this process lives.
     pub fn is_alive(&self) -> bool {
         Self::of(self.pid).as_ref() == Some(self)
     }
+}
+
+/// Returns the kernel's name of this boot.
+pub(crate) fn boot_id() -> Option<String> {
+    Some(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
 }
 
 /// Returns the command line of a process; `None` when it is gone or hidden.

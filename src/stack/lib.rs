@@ -8,12 +8,15 @@
 //! environment.
 //!
 //! Invariants:
+//! - what is counted of attempts to leave the containers' networks is never taken for zero where it cannot be read
+//!   ([`egress`]), and counting changes the way of no packet;
 //! - liveness (`/proc`, pid record) and readiness (`GET /health`) are asked separately, each with a deadline;
 //! - a record is written atomically after the process runs; a process without a record is found again by its port;
 //! - logs are capped, also when nobody but the role is there to cap them ([`RotatingWriter`]).
 
 mod config;
 pub mod docker;
+pub mod egress;
 mod error;
 pub mod http;
 mod identity;
@@ -29,6 +32,7 @@ mod unix;
 pub use config::service_config;
 pub use error::Error;
 pub use identity::Identity;
+pub(crate) use identity::boot_id;
 pub use logfile::RotatingWriter;
 pub use native::{Native, own_ports};
 pub use process::{Ended, resident_bytes, spawn, stop};

@@ -4,6 +4,7 @@ use base::config::ServiceConfig;
 use base::{Clock, CustomerLayout, Digest, Layout, Role, Slug};
 
 use crate::docker::Docker;
+use crate::egress::{Table, Unrouted};
 use crate::http::{Ask, Endpoint};
 use crate::{Ended, Error, Native, Observation, Readiness, RoleRecord, service_config};
 
@@ -113,6 +114,31 @@ impl Runtime {
         match self {
             Self::Native(native) => Ok(Endpoint::loopback(native.config().port(role))),
             Self::Docker(docker) => docker.endpoint(role).await,
+        }
+    }
+
+    /// Returns whether the roles have networks of their own, so that what leaves them can be counted.
+    pub fn has_networks(&self) -> bool {
+        matches!(self, Self::Docker(_))
+    }
+
+    /// Looks at what the networks counted: nothing where there are no rules, or no networks. With `makes`, rules that are missing
+    /// are made.
+    ///
+    /// # Errors
+    /// For people, why that cannot be known.
+    pub async fn look_at_rules(&self, makes: bool) -> Result<Option<Table>, String> {
+        match self {
+            Self::Native(_) => Ok(None),
+            Self::Docker(docker) => docker.look_at_rules(makes).await,
+        }
+    }
+
+    /// Returns what ended inside a running role's own network; nothing where it has none, or has ended.
+    pub fn unrouted(&self, record: &RoleRecord) -> Option<Unrouted> {
+        match self {
+            Self::Native(_) => None,
+            Self::Docker(docker) => docker.unrouted(record),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
 const SOCKET: &str = "/var/run/docker.sock";
 
 /// Whether an engine answers here. `scripts/setup.sh test` starts one where it may.
-fn engine_is_here() -> bool {
+pub fn engine_is_here() -> bool {
     let is_here = Path::new(SOCKET).exists() && docker(&["info"]).code == 0;
     if !is_here {
         println!("skipped: no Docker engine answers at {SOCKET}");
@@ -35,7 +35,7 @@ fn docker(args: &[&str]) -> Run {
 }
 
 /// A signed bundle of the binary under test and the models with the root that trusts it, made once for all tests.
-fn bundle() -> &'static (PathBuf, PathBuf) {
+pub fn bundle() -> &'static (PathBuf, PathBuf) {
     static MADE: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     MADE.get_or_init(|| {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docker");
@@ -71,7 +71,7 @@ fn next_bundle() -> PathBuf {
     dir.join("next")
 }
 
-fn install_args(base: u16) -> Vec<String> {
+pub fn install_args(base: u16) -> Vec<String> {
     from(story::install_args(base), &bundle().0)
 }
 
@@ -90,15 +90,16 @@ fn without_training(base: u16) -> Vec<String> {
 }
 
 /// What the engine holds with our label, of one project.
-fn made(project: &str) -> Vec<String> {
+pub fn made(project: &str) -> Vec<String> {
     let label = format!("label=com.docker.compose.project={project}");
     let containers = docker(&["ps", "-aq", "--filter", &label]).expect(0).out;
     let networks = docker(&["network", "ls", "-q", "--filter", &label]).expect(0).out;
     containers.lines().chain(networks.lines()).map(str::to_owned).collect()
 }
 
-fn project(product: &Product) -> String {
-    let plan: Value = serde_json::from_slice(&fs::read(product.customer().join("plan.json")).unwrap()).unwrap();
+/// The compose project of the customer whose folder this is.
+pub fn project(customer: &Path) -> String {
+    let plan: Value = serde_json::from_slice(&fs::read(customer.join("plan.json")).unwrap()).unwrap();
     let step = plan["steps"].as_array().unwrap().iter().find(|step| step["step"] == "containers").unwrap();
     step["project"].as_str().unwrap().to_owned()
 }
@@ -146,7 +147,7 @@ fn the_gpu_profile_is_valid_compose() {
     }
 }
 
-fn inspect(name: &str) -> Value {
+pub fn inspect(name: &str) -> Value {
     let found: Value = docker(&["inspect", name]).expect(0).json();
     found[0].clone()
 }
@@ -160,7 +161,7 @@ fn the_same_story_in_containers() {
     let base = free_port_base();
     let name = std::cell::RefCell::new(String::new());
     let by_container = |role: &str, offset: u16| {
-        let project = project(&product);
+        let project = project(&product.customer());
         name.replace(project.clone());
         check_containers(&product, &project);
         if role == "console" {
@@ -240,7 +241,7 @@ fn killed_at_every_record_in_containers() {
     let before = volumes();
     let product = Product::new();
     crate::kill::kill_at_every_record(&product, &install_args(free_port_base()));
-    let project = project(&product);
+    let project = project(&product.customer());
     assert_eq!(made(&project).len(), 8, "six containers and two networks");
     assert_eq!(docker(&["images", "-q", "--filter", "label=com.0711.loading"]).expect(0).out, "");
     product.ok(&["uninstall", "--purge", "--yes"]);

@@ -6,6 +6,7 @@ mod corpus;
 mod docker;
 mod foreign;
 mod hostile;
+mod isolation;
 mod kill;
 mod license;
 mod product;

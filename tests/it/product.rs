@@ -123,8 +123,14 @@ pub fn free_port_base() -> u16 {
 impl Drop for Product {
     fn drop(&mut self) {
         // Whatever the test left running, or on an engine, ends with it. Failing to remove it fails no test that passed.
-        if self.root.join("run").exists() {
-            let _ = self.command(&["uninstall", "--purge", "--yes"]).output();
+        if !self.root.join("run").exists() {
+            return;
+        }
+        for customer in fs::read_dir(self.root.join("var")).into_iter().flatten().flatten() {
+            let name = customer.file_name();
+            if customer.path().join("plan.json").is_file() {
+                let _ = self.command(&["uninstall", "--purge", "--yes", "--slug", &name.to_string_lossy()]).output();
+            }
         }
     }
 }

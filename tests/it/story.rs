@@ -36,6 +36,7 @@ pub fn tell(product: &Product, base: u16, args: &[String], url: &dyn Fn(&str, u1
     the_console_works_in_a_browser(product, base, &password);
     roles_outlive_the_agent_and_are_adopted(product);
     a_dead_role_comes_back(product);
+    nothing_tried_to_leave(product);
     uninstall_keeps_data_until_purged(product);
 }
 
@@ -252,6 +253,17 @@ fn a_dead_role_comes_back(product: &Product) {
     });
     let answer = product.json(&["ask", "Welchen Bemessungsstrom hat die KX 4?"]);
     assert_eq!(answer["abstained"], false, "{answer}");
+}
+
+/// After all of the above. Without containers nobody can tell, and nobody says "none".
+fn nothing_tried_to_leave(product: &Product) {
+    let run = product.run(&["egress", "--json"]);
+    let statement = &run.json()["statement"];
+    let (verdict, code) = if statement["runtime"] == "docker" { ("none", 0) } else { ("unknown", 14) };
+    assert_eq!(statement["verdict"], verdict, "{statement}");
+    assert_eq!(statement["gaps"], Value::Array(vec![]), "{statement}");
+    assert_eq!(statement["connections"], Value::Array(vec![]), "{statement}");
+    run.expect(code);
 }
 
 fn uninstall_keeps_data_until_purged(product: &Product) {

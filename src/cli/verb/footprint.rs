@@ -27,13 +27,14 @@ pub async fn run(context: &Context) -> Outcome {
         }
     }
     if let Some(engine) = &found.engine {
-        printer.line("on the Docker engine, removed by `0711 uninstall`:");
+        printer.line("on the Docker engine and in the packet filter, removed by `0711 uninstall`:");
         let of = |kind: &str, names: &[String]| {
             names.iter().for_each(|name| printer.line(format!("  {kind:<9}  {}", shown(name))));
         };
         of("container", &engine.made.containers);
         of("network", &engine.made.networks);
         of("image", &engine.images);
+        of("table", &engine.tables);
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
     };
     let Some(outcome) = execute(context, &installer, &interrupt).await? else { return Ok(()) };
     let customer = prepared.layout.customer(plan.slug());
-    let here = context.with_layout(prepared.layout.clone());
+    let here = context.with_customer(plan.slug().clone(), prepared.layout.clone());
     let ends = Ends { receipt: &outcome.receipt, evidence: &outcome.evidence, seconds: started.elapsed().as_secs() };
     ends.show(&here, &customer, args.answers.demo).await
 }
@@ -261,10 +261,13 @@ impl Ends<'_> {
                 printer.line(format!("  [{}] {}{}", citation.n, shown(&citation.document), shown(&place)));
             }
         }
-        let root = match context.layout.root() {
+        let mut root = match context.layout.root() {
             Some(root) => format!(" --root {}", shown_path(root)),
             None => String::new(),
         };
+        if context.has_several() {
+            root += &format!(" --slug {}", customer.slug());
+        }
         printer.line("\nTry next:");
         let program = shown_path(&context.layout.binary());
         printer.line(format!("  {program} ask{root} \"What tightening torque applies to the KX 10 terminal?\""));

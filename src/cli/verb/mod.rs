@@ -4,6 +4,7 @@ pub mod agent;
 pub mod ask;
 pub mod bundle;
 pub mod control;
+pub mod egress;
 pub mod extract;
 pub mod footprint;
 pub mod help;

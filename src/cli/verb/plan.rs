@@ -9,7 +9,7 @@ use std::{
 use ::bundle::release::{self, VerifiedRelease};
 use ::license::{Found, Seen, Standing, embedded_roots};
 use ::plan::{Answers, Binary, Grant, Image, Inputs, Proposal, Runtime, StepId, make};
-use base::{Clock, CustomerLayout, Digest, Exit, Layout, file};
+use base::{Clock, CustomerLayout, Digest, Exit, Layout, Slug, file};
 use serde_json::json;
 use stack::docker::Engine;
 
@@ -98,7 +98,7 @@ pub fn gather(
             Answers::from_yaml(&text).map_err(|error| Failure::from(error).during(act()))?
         }
         (None, true) => demo_answers()?,
-        (None, false) => installed_answers(context, layout)?.unwrap_or_else(|| Answers::new("", "", Vec::new())),
+        (None, false) => installed_answers(context, layout, args)?.unwrap_or_else(|| Answers::new("", "", Vec::new())),
     };
     apply_flags(context, &mut answers, args)?;
     let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
@@ -132,8 +132,18 @@ fn demo_answers() -> Outcome<Answers> {
     }
 }
 
-fn installed_answers(context: &Context, layout: &Layout) -> Outcome<Option<Answers>> {
-    let Ok((customer, _)) = context.with_layout(layout.clone()).installed() else { return Ok(None) };
+/// The installation these arguments are about. Who names a customer means that one, and not the only one that is here: another
+/// customer must not begin with the folders of the first.
+fn meant(context: &Context, layout: &Layout, args: &AnswerArgs) -> Context {
+    let named = args.customer.as_deref().and_then(|name| Slug::from_name(name).ok());
+    match context.slug().cloned().or(named) {
+        Some(slug) => context.with_customer(slug, layout.clone()),
+        None => context.with_layout(layout.clone()),
+    }
+}
+
+fn installed_answers(context: &Context, layout: &Layout, args: &AnswerArgs) -> Outcome<Option<Answers>> {
+    let Ok((customer, _)) = meant(context, layout, args).installed() else { return Ok(None) };
     let path = customer.answers();
     let Ok(bytes) = file::read_bounded(&path, MAX_ANSWERS_BYTES) else { return Ok(None) };
     let text = String::from_utf8(bytes).during(format!("cannot use the answers `{}`", path.display()))?;
@@ -219,7 +229,7 @@ pub struct Examined {
 /// Proves the bundle that was named, if one was: nothing older than what was seen, or than what is installed.
 pub async fn proven(context: &Context, layout: &Layout, args: &AnswerArgs) -> Outcome<Option<VerifiedRelease>> {
     let Some(path) = &args.bundle else { return Ok(None) };
-    let here = context.with_layout(layout.clone());
+    let here = meant(context, layout, args);
     let receipt = here.installed().ok().and_then(|(customer, _)| ::install::read_receipt(&customer).ok().flatten());
     let installed = receipt.and_then(|receipt| receipt.version.parse().ok());
     let options = bundle::options(&here, &args.trust_roots, installed)?;

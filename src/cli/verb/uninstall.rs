@@ -30,9 +30,9 @@ pub async fn run(context: &Context, args: &UninstallArgs) -> Outcome {
         progress.abandon();
         return context.printer.value(&done);
     }
-    let of_engine = match done.removed_from_engine.len() {
+    let of_engine = match done.removed_from_engine.len() + done.removed_tables.len() {
         0 => String::new(),
-        count => format!(", {count} containers, networks and images"),
+        count => format!(", {count} containers, networks, images and tables of counters"),
     };
     progress.finish(&format!("{} files and folders{of_engine}", done.removed.len()));
     for left in &done.left_on_engine {

@@ -15,8 +15,6 @@ use crate::Error;
 use crate::act::Probe;
 use crate::files::bytes_if_any;
 
-/// `core` and `edge`.
-const NETWORKS: usize = 2;
 const COMPOSE_BYTES_MAX: u64 = 4 << 20;
 
 pub(super) async fn probe(world: &World<'_>, to: &Path) -> Result<Probe, Error> {
@@ -76,8 +74,7 @@ pub(super) async fn apply(world: &World<'_>, project: &str, to: &Path) -> Result
 }
 
 async fn has_networks(engine: &Engine, config: &ServiceConfig, containers: &Containers) -> Result<bool, Error> {
-    let made = engine.made(&containers.project, config.slug.as_str()).await.map_err(Error::Stack)?;
-    Ok(made.networks.len() == NETWORKS)
+    engine.has_networks(&containers.project, config.slug.as_str()).await.map_err(Error::Stack)
 }
 
 fn wanted<'a>(world: &World<'a>) -> Option<(&'a ServiceConfig, &'a Containers)> {

@@ -8,10 +8,15 @@ use base::config::{Containers, ServiceConfig};
 use base::{CustomerLayout, Digest, Layout, Role, generated};
 use serde_json::{Map, Value, json};
 
+use super::rules::Rules;
+use crate::egress::Network;
+
 /// Says which customer a container or network belongs to; nothing without it is ever removed.
 pub const CUSTOMER_LABEL: &str = "com.0711.customer";
 /// Says which configuration a container was made for.
 pub(crate) const CONFIG_LABEL: &str = "com.0711.config";
+/// What an engine calls the bridge of a network.
+pub(crate) const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
 /// Where the program lies in the platform image.
 const BINARY: &str = "/bin/0711";
 
@@ -52,6 +57,7 @@ impl Compose<'_> {
                 (role.name().to_owned(), self.service(containers, &customer, *role, *memory_bytes))
             })
             .collect();
+        let rules = Rules::of(&containers.project);
         let label = json!({ CUSTOMER_LABEL: self.config.slug });
         let secret = |path: PathBuf| json!({ "file": text(&path) });
         let file = json!({
@@ -59,11 +65,19 @@ impl Compose<'_> {
             "services": services,
             "networks": {
                 // Every role; no way out.
-                "core": { "name": format!("{}-core", containers.project), "internal": true, "labels": label },
+                "core": {
+                    "name": format!("{}-core", containers.project),
+                    "internal": true,
+                    "driver_opts": { BRIDGE_OPTION: rules.bridge(Network::Core) },
+                    "labels": label,
+                },
                 // The gateway alone: a port published on an internal network would be dead.
                 "edge": {
                     "name": format!("{}-edge", containers.project),
-                    "driver_opts": { "com.docker.network.bridge.enable_ip_masquerade": "false" },
+                    "driver_opts": {
+                        BRIDGE_OPTION: rules.bridge(Network::Edge),
+                        "com.docker.network.bridge.enable_ip_masquerade": "false",
+                    },
                     "labels": label,
                 },
             },
@@ -112,6 +126,12 @@ impl Compose<'_> {
                 "test": probe, "interval": "15s", "timeout": "10s", "retries": 4, "start_period": "300s",
             },
             "labels": { CUSTOMER_LABEL: config.slug, CONFIG_LABEL: self.config_digest },
+            // The engine answers for the names of the stack. What it does not know itself it would ask outside, on some engines
+            // from the machine's own network, past every rule: it shall ask the container itself, where nobody listens. A name
+            // without a dot is never asked further, so that a role that is down is no question for the world.
+            "dns": ["127.0.0.1"],
+            "dns_opt": ["ndots:1"],
+            "dns_search": ["."],
             "networks": if role == Role::Console { json!(["core", "edge"]) } else { json!(["core"]) },
             "volumes": volumes,
             "secrets": secrets(customer, role),
@@ -292,6 +312,20 @@ mod tests {
         }
         assert_eq!(file["services"]["console"]["ports"][0]["host_ip"], "127.0.0.1");
         assert_eq!(file["networks"]["core"]["internal"], true);
+    }
+
+    #[test]
+    fn no_name_is_asked_outside_and_bridges_have_the_names_that_are_counted() {
+        let file = parsed("/data");
+        for role in Role::ALL {
+            let service = &file["services"][role.name()];
+            assert_eq!(service["dns"], json!(["127.0.0.1"]));
+            assert_eq!((&service["dns_opt"], &service["dns_search"]), (&json!(["ndots:1"]), &json!(["."])));
+        }
+        let rules = Rules::of("0711-eaton");
+        for network in Network::ALL {
+            assert_eq!(file["networks"][network.name()]["driver_opts"][BRIDGE_OPTION], rules.bridge(network));
+        }
     }
 
     #[test]

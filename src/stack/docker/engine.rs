@@ -13,8 +13,10 @@ use bollard::query_parameters::{
     RemoveImageOptionsBuilder, StopContainerOptionsBuilder,
 };
 
-use super::compose::{CONFIG_LABEL, CUSTOMER_LABEL};
+use super::compose::{BRIDGE_OPTION, CONFIG_LABEL, CUSTOMER_LABEL};
+use super::rules::Rules;
 use crate::Error;
+use crate::egress::Network;
 
 /// Where Docker listens when nobody changed it.
 pub(crate) const SOCKET: &str = host::Engine::SOCKET;
@@ -176,8 +178,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Engine`].
     pub async fn made(&self, project: &str, customer: &str) -> Result<Made, Error> {
-        let labels = vec![format!("{CUSTOMER_LABEL}={customer}"), format!("com.docker.compose.project={project}")];
-        let filters = HashMap::from([("label".to_owned(), labels)]);
+        let filters = ours(project, customer);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let containers =
             self.client.list_containers(Some(options)).await.map_err(Error::engine("list the containers"))?;
@@ -188,6 +189,23 @@ impl Engine {
             containers: containers.into_iter().filter_map(|container| name(container.names)).collect(),
             networks: networks.into_iter().filter_map(|network| network.name).collect(),
         })
+    }
+
+    /// Returns whether both networks of a project are there, each with the bridge its counters know.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub async fn has_networks(&self, project: &str, customer: &str) -> Result<bool, Error> {
+        let options = ListNetworksOptionsBuilder::default().filters(&ours(project, customer)).build();
+        let found = self.client.list_networks(Some(options)).await.map_err(Error::engine("list the networks"))?;
+        let rules = Rules::of(project);
+        Ok(Network::ALL.into_iter().all(|network| {
+            let (name, bridge) = (format!("{project}-{}", network.name()), rules.bridge(network));
+            found.iter().any(|found| {
+                let option = found.options.as_ref().and_then(|options| options.get(BRIDGE_OPTION));
+                found.name.as_ref() == Some(&name) && option == Some(&bridge)
+            })
+        }))
     }
 
     /// Removes containers and networks, as [`Self::made`] found them.
@@ -221,6 +239,12 @@ pub enum Removal {
     Absent,
     /// Somebody uses it; it stays.
     Used,
+}
+
+/// What has both our label and the project's.
+fn ours(project: &str, customer: &str) -> HashMap<String, Vec<String>> {
+    let labels = vec![format!("{CUSTOMER_LABEL}={customer}"), format!("com.docker.compose.project={project}")];
+    HashMap::from([("label".to_owned(), labels)])
 }
 
 /// What the engine holds for a customer.

@@ -9,6 +9,8 @@ mod compose;
 mod engine;
 mod export;
 mod load;
+mod namespace;
+mod rules;
 mod vllm;
 
 use std::net::SocketAddr;
@@ -24,6 +26,8 @@ pub use self::compose::{CUSTOMER_LABEL, Compose, written};
 use self::engine::Container;
 pub use self::engine::{Engine, Made, Removal};
 pub use self::load::Loaded;
+pub use self::rules::Rules;
+use crate::egress::{Table, Unrouted};
 use crate::http::Endpoint;
 use crate::identity::command_line;
 use crate::record::Ran;
@@ -60,6 +64,11 @@ impl Docker {
     pub(crate) fn is_current(&self, record: &RoleRecord) -> bool {
         let image = self.containers.image_of(record.role).to_string();
         record.binary == Path::new(&image) && record.config == self.config_digest
+    }
+
+    /// Returns what a running role's own network counted; nothing when it has ended.
+    pub(crate) fn unrouted(&self, record: &RoleRecord) -> Option<Unrouted> {
+        namespace::unrouted(record.identity.pid)
     }
 
     pub(crate) fn observe(&self, role: Role) -> Observation {
@@ -115,6 +124,11 @@ impl Docker {
         // A record that stays names a dead process, which the next look finds out.
         let _ = std::fs::remove_file(self.layout.role_record(role));
         Ok(if was_running { Ended::Asked } else { Ended::Gone })
+    }
+
+    /// Looks at what its networks counted, as [`Rules::look`].
+    pub(crate) async fn look_at_rules(&self, makes: bool) -> Result<Option<Table>, String> {
+        Rules::of(&self.containers.project).look(makes).await
     }
 
     fn is_ours(&self, found: &Container) -> bool {

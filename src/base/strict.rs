@@ -7,14 +7,14 @@ use serde::{
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::Error;
-
 /// Parses `bytes` as `T`. The two passes read the same bytes: the first looks for repeated keys, which the second, going by
 /// the type, would not see everywhere.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], part: &'static str) -> Result<T, Error> {
-    let failed = |source| Error::Json { part, source };
-    serde_json::from_slice::<EveryKeyOnce>(bytes).map_err(failed)?;
-    serde_json::from_slice(bytes).map_err(failed)
+///
+/// # Errors
+/// What is no JSON, has a key twice, or is not a `T`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice::<EveryKeyOnce>(bytes)?;
+    serde_json::from_slice(bytes)
 }
 
 /// Any JSON value whose objects name each key once. It keeps nothing of the value.
@@ -87,7 +87,7 @@ impl<'de> Visitor<'de> for Check {
 }
 
 /// Returns what a terminal may be shown of a text that came from outside.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<serde_json::Value, String> {
-        parse(text.as_bytes(), "test").map_err(|error| error.chain())
+        parse(text.as_bytes()).map_err(|error| error.to_string())
     }
 
     #[test]
