@@ -1,7 +1,9 @@
 use std::io;
 use std::time::Duration;
 
-use axum::serve::Listener;
+use audit::Who;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -57,6 +59,16 @@ impl Listener for Door {
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         self.listener.local_addr()
+    }
+}
+
+/// Who is at the other end of a connection, by the credentials the kernel vouches for.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer(pub(crate) Option<Who>);
+
+impl Connected<IncomingStream<'_, Door>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|peer| Who::peer(peer.uid(), peer.pid())))
     }
 }
 

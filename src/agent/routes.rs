@@ -1,19 +1,23 @@
-use axum::extract::{DefaultBodyLimit, Query, State};
+use std::sync::Arc;
+
+use audit::{Act, Entry, Log, Outcome, Who};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use base::Slug;
+use axum::{Extension, Json, Router};
+use base::{Clock, Layout, Slug};
 use install::control::{AgentEvent, Command, Status};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::peer::Peer;
 use crate::supervisor::{Event, Order};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// The routes of the control socket. Who may ask was decided at the door.
-pub(crate) fn router(events: mpsc::Sender<Event>) -> Router {
+pub(crate) fn router(events: mpsc::Sender<Event>, layout: Layout, clock: Clock) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/events", get(past))
@@ -21,6 +25,7 @@ pub(crate) fn router(events: mpsc::Sender<Event>) -> Router {
         .route("/v1/start", post(start))
         .route("/v1/stop", post(stop))
         .route("/v1/restart", post(restart))
+        .layer(Extension(Arc::new(Books { layout, clock })))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(events)
 }
@@ -55,20 +60,24 @@ async fn egress(State(events): Events, Query(Of { customer }): Query<Of>) -> Res
     }
 }
 
-async fn start(events: Events, Json(command): Json<Command>) -> Response {
-    order(events, Order::Start, command).await
+/// The audit logs, and who is at the other end.
+type Audit = (Extension<Arc<Books>>, ConnectInfo<Peer>);
+
+async fn start(events: Events, books: Audit, Json(command): Json<Command>) -> Response {
+    order(events, books, Order::Start, command).await
 }
 
-async fn stop(events: Events, Json(command): Json<Command>) -> Response {
-    order(events, Order::Stop, command).await
+async fn stop(events: Events, books: Audit, Json(command): Json<Command>) -> Response {
+    order(events, books, Order::Stop, command).await
 }
 
-async fn restart(events: Events, Json(command): Json<Command>) -> Response {
-    order(events, Order::Restart, command).await
+async fn restart(events: Events, books: Audit, Json(command): Json<Command>) -> Response {
+    order(events, books, Order::Restart, command).await
 }
 
-async fn order(State(events): Events, order: Order, command: Command) -> Response {
+async fn order(State(events): Events, (books, who): Audit, order: Order, command: Command) -> Response {
     let slug = command.customer.clone();
+    books.record(who, order, &command).await;
     match ask(&events, |reply| Event::Command { order, command, reply }).await {
         Ok(Some(status)) => Json(status).into_response(),
         Ok(None) => nobody(&slug.map(|slug| slug.to_string()).unwrap_or_default()),
@@ -79,6 +88,41 @@ async fn order(State(events): Events, order: Order, command: Command) -> Respons
 fn nobody(name: &str) -> Response {
     let body = serde_json::json!({ "error": format!("there is no customer `{name}` here") });
     (StatusCode::NOT_FOUND, Json(body)).into_response()
+}
+
+/// Where the audit logs are.
+struct Books {
+    layout: Layout,
+    clock: Clock,
+}
+
+impl Books {
+    /// Writes an order down before it is carried out. A log that cannot be written keeps nobody from stopping a service: it is said,
+    /// and the order carried out.
+    async fn record(&self, ConnectInfo(Peer(who)): ConnectInfo<Peer>, order: Order, command: &Command) {
+        let act = match order {
+            Order::Start => Act::Start,
+            Order::Stop => Act::Stop,
+            Order::Restart => Act::Restart,
+        };
+        let known = install::installed(&self.layout).unwrap_or_default();
+        let (log, outcome, whose) = match &command.customer {
+            Some(slug) if known.contains(slug) => {
+                (Log::customer(&self.layout.customer(slug)), Outcome::Begun, String::new())
+            }
+            // No log is begun by an order for a customer that does not exist.
+            Some(slug) => (Log::host(&self.layout), Outcome::Refused, format!(" of `{slug}`, who is not here")),
+            None => (Log::host(&self.layout), Outcome::Begun, " of every customer".to_owned()),
+        };
+        let what = command.role.map_or_else(|| "all roles".to_owned(), |role| format!("role {role}"));
+        let entry = Entry::new(who.unwrap_or(Who::Agent), act).object(what + &whose).outcome(outcome);
+        let clock = self.clock;
+        let appended = tokio::task::spawn_blocking(move || log.append(entry, clock)).await;
+        if let Ok(Err(error)) = appended {
+            let error = crate::supervisor::chain(&error);
+            tracing::error!(error, "an order could not be written into the audit log");
+        }
+    }
 }
 
 /// The agent is about to end.

@@ -8,7 +8,7 @@ use stack::Identity;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::peer::Door;
+use crate::peer::{Door, Peer};
 use crate::routes::router;
 use crate::supervisor::Supervisor;
 
@@ -51,9 +51,10 @@ pub async fn run(layout: Layout, shutdown: CancellationToken) -> Result<(), Erro
         "the agent looks after the installation"
     );
     tokio::spawn(crate::update::look_after(layout.clone(), shutdown.clone()));
-    let (supervisor, events) = Supervisor::new(layout, identity, clock);
+    let (supervisor, events) = Supervisor::new(layout.clone(), identity, clock);
     let stop = shutdown.clone();
-    let server = axum::serve(door, router(events)).with_graceful_shutdown(async move { stop.cancelled().await });
+    let routes = router(events, layout, clock).into_make_service_with_connect_info::<Peer>();
+    let server = axum::serve(door, routes).with_graceful_shutdown(async move { stop.cancelled().await });
     let server = tokio::spawn(async move { server.await });
     supervisor.run(shutdown.clone()).await;
     // A client that keeps its connection open must not keep the agent alive.

@@ -49,12 +49,14 @@ pub enum Exit {
     Damaged = 12,
     Egress = 13,
     Unknown = 14,
+    Tampered = 15,
+    Secret = 16,
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -70,6 +72,8 @@ impl Exit {
         Self::Damaged,
         Self::Egress,
         Self::Unknown,
+        Self::Tampered,
+        Self::Secret,
         Self::Interrupted,
     ];
 
@@ -96,6 +100,8 @@ impl Exit {
             Self::Damaged => "a bundle lacks a blob, or one is not what it is called",
             Self::Egress => "the services tried to reach something outside their own networks",
             Self::Unknown => "what was asked cannot be told here; the output says why",
+            Self::Tampered => "the audit log, or an evidence pack, is not whole: something was changed or is missing",
+            Self::Secret => "a support bundle would have carried a secret; nothing was written",
             Self::Interrupted => "stopped by Ctrl-C or a signal; the same command goes on from there",
         }
     }

@@ -87,6 +87,21 @@ pub fn open_regular(path: &Path) -> Result<File, ReadError> {
     Err(ReadError::NotRegular { path: path.to_owned(), kind: kind_name(kind) })
 }
 
+/// Opens a regular file as [`open_regular`] does, and refuses a symbolic link in its place: for folders that somebody with fewer
+/// rights may write to.
+pub fn open_regular_nofollow(path: &Path) -> Result<File, ReadError> {
+    let failed = |source| ReadError::Io { path: path.to_owned(), source };
+    let found = fs::symlink_metadata(path).map_err(failed)?;
+    if !found.is_file() {
+        return Err(ReadError::NotRegular { path: path.to_owned(), kind: kind_name(found.file_type()) });
+    }
+    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    // Between the look and the opening it may have become something else: the flags and the second look see to that.
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(ReadError::NotRegular { path: path.to_owned(), kind: kind_name(kind) }) }
+}
+
 /// Names what a directory entry is, for messages.
 pub fn kind_name(kind: fs::FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
@@ -102,9 +117,17 @@ pub fn kind_name(kind: fs::FileType) -> &'static str {
 
 /// Reads a whole regular file of at most `max_bytes`; a larger one is refused before it is read.
 pub fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
+    whole(open_regular(path)?, path, max_bytes)
+}
+
+/// As [`read_bounded`], following no symbolic link in the file's place.
+pub fn read_bounded_nofollow(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
+    whole(open_regular_nofollow(path)?, path, max_bytes)
+}
+
+fn whole(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>, ReadError> {
     let failed = |source| ReadError::Io { path: path.to_owned(), source };
     let too_large = |size_bytes| ReadError::TooLarge { path: path.to_owned(), size_bytes, max_bytes };
-    let file = open_regular(path)?;
     let size_bytes = file.metadata().map_err(failed)?.len();
     if size_bytes > max_bytes {
         return Err(too_large(size_bytes));
@@ -212,6 +235,12 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
         assert!(matches!(read_bounded(&fifo, 10), Err(ReadError::NotRegular { kind: "named pipe", .. })));
         assert!(matches!(read_bounded(dir.path(), 10), Err(ReadError::NotRegular { kind: "folder", .. })));
+        let link = dir.path().join("link");
+        File::create(dir.path().join("a")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("a"), &link).unwrap();
+        assert!(open_regular(&link).is_ok());
+        assert!(matches!(open_regular_nofollow(&link), Err(ReadError::NotRegular { kind: "symbolic link", .. })));
+        assert!(open_regular_nofollow(&dir.path().join("a")).is_ok());
         let giant = dir.path().join("giant");
         File::create(&giant).unwrap().set_len(10 << 30).unwrap();
         assert!(matches!(read_bounded(&giant, 10), Err(ReadError::TooLarge { max_bytes: 10, .. })));

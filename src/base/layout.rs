@@ -189,6 +189,16 @@ impl Layout {
         self.agent_log_dir().join("agent.log")
     }
 
+    /// The audit log of acts that concern the whole installation.
+    pub fn audit(&self) -> PathBuf {
+        self.var().join("agent").join("audit")
+    }
+
+    /// Where that log ends, kept apart from it.
+    pub fn audit_head(&self) -> PathBuf {
+        self.etc().join("audit-head.json")
+    }
+
     /// Model files, by digest.
     pub fn models(&self) -> PathBuf {
         self.var().join("models")
@@ -400,6 +410,26 @@ impl CustomerLayout {
     /// The console's own state.
     pub fn console_state(&self) -> PathBuf {
         self.dir.join("console")
+    }
+
+    /// The audit log of what was done to this customer's installation.
+    pub fn audit(&self) -> PathBuf {
+        self.dir.join("audit")
+    }
+
+    /// Where that log ends, kept apart from it.
+    pub fn audit_head(&self) -> PathBuf {
+        self.etc.join("audit-head.json")
+    }
+
+    /// The console's audit log: who logged in. A console in a container writes nowhere else.
+    pub fn console_audit(&self) -> PathBuf {
+        self.console_state().join("audit")
+    }
+
+    /// Where that log ends.
+    pub fn console_audit_head(&self) -> PathBuf {
+        self.console_state().join("audit-head.json")
     }
 
     /// The log files of the roles.

@@ -1,6 +1,8 @@
 //! What can be typed. The verbs people type most have examples in their help.
 
+mod audit;
 mod release;
+mod support;
 mod update;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -8,7 +10,9 @@ use std::{net::IpAddr, path::PathBuf};
 use base::{Role, Slug};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use audit::{AuditArgs, AuditVerb, Since};
 pub use release::{BundleArgs, BundleVerb, ReleaseArgs, ReleaseVerb, RepairVerb, RootKeyArgs};
+pub use support::SupportArgs;
 pub use update::{ConfigureArgs, PolicyArg, UpdateArgs, UpdateVerb};
 
 /// 0711 gives a company its own AI: it reads your folders, trains on them here, and answers with citations.
@@ -157,6 +161,25 @@ network), 9 with --check: the key did not sign this. Take note of the key's 64 d
   0711 versions promote v2
   0711 versions rollback                   to what was served before")]
     Versions(VersionsArgs),
+    /// Show, check and export the record of who did what
+    #[command(after_help = "Examples:
+  0711 audit show --since 7d
+  0711 audit verify                        the exit code is 15 when a record was changed or removed
+  0711 audit export --csv --out audit.csv
+  0711 audit evidence --out evidence.tar   license, plan, bills of materials, probes and log, signed")]
+    Audit(AuditArgs),
+    /// Pack what somebody needs to help: no documents, no questions, no secrets
+    #[command(
+        name = "support-bundle",
+        after_help = "Examples:
+  0711 support-bundle                      support-SLUG-TIME.tar.zst, here
+  0711 support-bundle --preview            shows each file first, and asks
+  0711 support-bundle --since 24h --max-mb 10 --out /tmp/s.tar.zst
+
+Every secret of the installation is looked for in all of it, in the forms programs write secrets in. When one is found,
+nothing is written, and the exit code is 16. Names of documents are left out unless --with-names is given."
+    )]
+    SupportBundle(SupportArgs),
     /// Make, check and show licenses
     License(LicenseArgs),
     /// List, fetch and verify the models

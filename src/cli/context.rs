@@ -80,6 +80,14 @@ impl Context {
         }
     }
 
+    /// Writes an act into an audit log. One that cannot be written is said, and what was done stays done.
+    pub fn record(&self, log: audit::Log, entry: audit::Entry) {
+        if let Err(error) = log.append(entry, Clock::system()) {
+            let failure = Failure::from(error).during("this could not be written into the audit log");
+            self.printer.note(format!("warning: {failure}"));
+        }
+    }
+
     fn customers(&self) -> Vec<CustomerLayout> {
         let entries = fs::read_dir(self.layout.customers_dir()).into_iter().flatten().flatten();
         let slugs = entries.filter_map(|entry| Slug::parse(entry.file_name().to_str()?).ok());

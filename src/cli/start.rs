@@ -117,6 +117,8 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Ask(args) => verb::ask::run(&context, &args).await,
             Verb::Train(args) => verb::train::run(&context, &args, interrupt).await,
             Verb::Versions(args) => verb::versions::run(&context, &args).await,
+            Verb::Audit(args) => verb::audit::run(&context, &args).await,
+            Verb::SupportBundle(args) => verb::support::run(&context, &args).await,
             Verb::License(args) => verb::license::run(&context, &args),
             Verb::Models(args) => verb::models::run(&context, &args).await,
             Verb::Bundle(args) => verb::bundle::run(&context, &args, interrupt).await,

@@ -8,6 +8,8 @@
 //! - what changes state needs the session's CSRF token, and a `Host` that is a loopback name or listed in the configuration;
 //! - the API token never reaches another role: requests are passed on with the role token.
 //!
+//! Who logs in, fails to, and logs out is in the console's audit log; what is asked is not.
+//!
 //! It refuses uploads. Sessions live in memory: after a restart everybody logs in again; what was asked is kept in the lake.
 
 mod error;

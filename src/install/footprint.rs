@@ -66,6 +66,7 @@ pub async fn footprint(layout: &Layout, slug: &Slug) -> Result<Footprint, Error>
         (Goes::WithUninstall, generated(&customer)),
         (Goes::WithPurge, kept(&customer)),
         (Goes::WithLastCustomer, shared(layout)),
+        (Goes::WithPurge, vec![layout.audit(), layout.audit_head()]),
     ];
     let all = groups.into_iter().flat_map(|(goes, paths)| paths.into_iter().map(move |path| (goes, path)));
     let there = all.filter(|(_, path)| std::fs::symlink_metadata(path).is_ok());

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
+use audit::{Act, Log, Outcome as Ending};
 use base::config::ModelRef;
 use base::file::{self, Lock, LockError};
 use base::{Clock, CustomerLayout, Layout};
@@ -15,6 +16,7 @@ use crate::error::Cause;
 use crate::event::{Event, Sink};
 use crate::execute::execute;
 use crate::journal_file::JournalFile;
+use crate::record::{ended, entry, record};
 use crate::step::World;
 use crate::{Error, images, receipt};
 
@@ -74,6 +76,26 @@ impl Installer<'_> {
         let customer = self.layout.customer(self.plan.slug());
         file::private_dir(customer.dir()).map_err(Error::file("make folder", customer.dir()))?;
         let _lock = self.lock(&customer, events, cancel).await?;
+        let act = || entry(Act::Install).object(format!("{} {}", customer.slug(), self.plan.version()));
+        let plan = format!("plan {}", self.plan.digest());
+        record(Log::customer(&customer), act().outcome(Ending::Begun).detail(plan)).await;
+        let outcome = self.execute(&customer, events, cancel).await;
+        for log in [Log::customer(&customer), Log::host(self.layout)] {
+            let done = outcome.as_ref().ok().and_then(Option::as_ref);
+            let adapter = done.and_then(|outcome| outcome.receipt.adapter.as_ref());
+            let trained =
+                adapter.and_then(|adapter| Some(format!("adapter {} {}", adapter.version.as_ref()?, adapter.decision)));
+            record(log, ended(act().detail(trained.unwrap_or_default()), &outcome)).await;
+        }
+        outcome
+    }
+
+    async fn execute(
+        &self,
+        customer: &CustomerLayout,
+        events: Sink<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Outcome>, Error> {
         for dir in [customer.etc(), &customer.deployment()] {
             // Nobody writes there but the holder of the lock: what is unfinished was left by one that was killed.
             for path in file::unfinished(dir) {
@@ -81,7 +103,7 @@ impl Installer<'_> {
             }
         }
         let mut journal = JournalFile::open(&customer.journal(), self.clock)?;
-        self.write_plan(&customer)?;
+        self.write_plan(customer)?;
         let mut world = World {
             layout: self.layout,
             customer: customer.clone(),
@@ -95,7 +117,7 @@ impl Installer<'_> {
         if self.until.is_some() {
             return Ok(None);
         }
-        let receipt = receipt::write(self.plan, &customer, &mut journal)?;
+        let receipt = receipt::write(self.plan, customer, &mut journal)?;
         events(Event::Closed { receipt: receipt.digest() });
         self.prune_images().await;
         let ids = self.plan.steps().iter().map(plan::Step::id);

@@ -31,6 +31,7 @@ mod journal_file;
 mod password;
 mod present;
 mod receipt;
+mod record;
 mod step;
 mod stop;
 mod uninstall;

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use audit::{Act, Log};
 use base::{Clock, CustomerLayout, Layout, Role, Slug, file};
 use stack::{RoleRecord, Runtime};
 
 use crate::control::{Client, Command};
+use crate::record::{entry, record};
 use crate::step::{end_agent, start_agent, systemctl};
 use crate::unit::UNIT_NAME;
 use crate::{Error, installed};
@@ -19,7 +21,10 @@ pub async fn stop_all(layout: &Layout, slug: &Slug) -> Result<(), Error> {
     let customer = layout.customer(slug);
     let run_dir = customer.run_dir();
     mark_stopped(&customer, Clock::system()).map_err(Error::file("write in", run_dir))?;
-    stop_roles(layout, &customer).await?;
+    if !stop_roles(layout, &customer).await? {
+        // The agent writes down what it is ordered; here there was none.
+        record(Log::customer(&customer), entry(Act::Stop).object("all roles")).await;
+    }
     let others = installed(layout)?.into_iter().filter(|other| other != slug);
     if others.into_iter().any(|other| !stack::own_ports(layout, &other).is_empty()) {
         return Ok(());
@@ -55,10 +60,11 @@ pub fn mark_stopped(customer: &CustomerLayout, clock: Clock) -> std::io::Result<
     file::write_atomic(&customer.stopped_mark(), mark.to_string().as_bytes(), 0o600)
 }
 
-/// The agent is asked first, so that it does not start again what is stopped.
-pub(crate) async fn stop_roles(layout: &Layout, customer: &CustomerLayout) -> Result<(), Error> {
+/// The agent is asked first, so that it does not start again what is stopped. Returns whether there was one.
+pub(crate) async fn stop_roles(layout: &Layout, customer: &CustomerLayout) -> Result<bool, Error> {
     let slug = customer.slug().clone();
-    if let Err(error) = Client::new(layout).stop(&Command { customer: Some(slug.clone()), role: None }).await {
+    let asked = Client::new(layout).stop(&Command { customer: Some(slug.clone()), role: None }).await;
+    if let Err(error) = &asked {
         tracing::debug!(%error, "no agent to ask; stopping the roles without it");
     }
     if let Ok(runtime) = Runtime::open(layout, &slug, Clock::system()) {
@@ -72,5 +78,5 @@ pub(crate) async fn stop_roles(layout: &Layout, customer: &CustomerLayout) -> Re
             stopped.map_err(|source| Error::Stop(stack::Error::Stop { role, pid, source }))?;
         }
     }
-    Ok(())
+    Ok(asked.is_ok())
 }

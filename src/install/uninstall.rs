@@ -1,12 +1,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use audit::{Act, Log, Outcome};
 use base::file::{self, Lock, LockError};
 use base::{CustomerLayout, Layout, Role, Slug, generated};
 use plan::{Step, StepId};
 use serde::Serialize;
 use stack::docker::{Engine, Rules, Turn};
 
+use crate::record::{ended, entry, record};
 use crate::step::{end_agent, release_slot, systemctl};
 use crate::stop::stop_roles;
 use crate::unit::UNIT_NAME;
@@ -47,29 +49,49 @@ pub async fn uninstall(layout: &Layout, slug: &Slug, purge: bool) -> Result<Unin
         LockError::Held { path, holder } => Error::Locked { path, holder },
         error => Error::Lock(error),
     })?;
-    stop_roles(layout, &customer).await?;
-    remove_from_engine(layout, &customer, &mut done).await?;
-    let unfinished = file::unfinished(&customer.deployment());
-    for path in generated(&customer).into_iter().chain(unfinished) {
-        remove(&path, &mut done)?;
+    let act = || entry(Act::Uninstall).object(slug.as_str()).detail(if purge { "with its data" } else { "data kept" });
+    record(Log::customer(&customer), act().outcome(Outcome::Begun)).await;
+    let removed = remove_all(layout, &customer, purge, &mut done).await;
+    // A log that went with the data is not begun again.
+    let logs = [Log::customer(&customer), Log::host(layout)];
+    for log in logs.into_iter().filter(|log| log.exists()) {
+        record(log, ended(act(), &removed)).await;
     }
-    if purge {
-        for path in kept(&customer) {
-            remove(&path, &mut done)?;
-        }
-        release_slot(layout, slug).await?;
-    }
-    if !others(layout, slug)? {
-        remove_shared(layout, &mut done).await?;
-        if purge {
-            remove(&layout.release_seen(), &mut done)?;
-        }
-    }
-    remove(&customer.install_lock(), &mut done)?;
+    removed?;
     drop(lock);
     remove_empty(layout, &customer, &mut done);
     done.left = left(layout, &customer);
     Ok(done)
+}
+
+async fn remove_all(
+    layout: &Layout,
+    customer: &CustomerLayout,
+    purge: bool,
+    done: &mut Uninstalled,
+) -> Result<(), Error> {
+    let slug = customer.slug();
+    stop_roles(layout, customer).await?;
+    remove_from_engine(layout, customer, done).await?;
+    let unfinished = file::unfinished(&customer.deployment());
+    for path in generated(customer).into_iter().chain(unfinished) {
+        remove(&path, done)?;
+    }
+    if purge {
+        for path in kept(customer) {
+            remove(&path, done)?;
+        }
+        release_slot(layout, slug).await?;
+    }
+    if !others(layout, slug)? {
+        remove_shared(layout, done).await?;
+        if purge {
+            for path in [layout.release_seen(), layout.audit(), layout.audit_head()] {
+                remove(&path, done)?;
+            }
+        }
+    }
+    remove(&customer.install_lock(), done)
 }
 
 /// Removes the customer's containers and networks, and the images that were loaded here and nobody else uses. What the plan on
@@ -135,7 +157,6 @@ pub(crate) fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.applied(),
         customer.config(),
         customer.secrets(),
-        customer.console_state(),
         customer.egress(),
         customer.train_dir(),
         // A finished ingestion must not pass for one of the next installation; a finished training may.
@@ -155,6 +176,10 @@ pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.update_snapshot(),
         customer.golden_questions(),
         customer.seen(),
+        customer.audit(),
+        customer.audit_head(),
+        // Nothing but who logged in is kept there.
+        customer.console_state(),
         customer.license(),
         customer.answers(),
         customer.compose_override(),
@@ -244,9 +269,16 @@ fn left(layout: &Layout, customer: &CustomerLayout) -> Vec<PathBuf> {
         .filter(|path| *path != deployment)
         .collect();
     left.extend(
-        [layout.slots_file(), layout.models(), layout.bin_dir(), layout.release_seen()]
-            .into_iter()
-            .filter(|path| path.exists()),
+        [
+            layout.slots_file(),
+            layout.models(),
+            layout.bin_dir(),
+            layout.release_seen(),
+            layout.audit(),
+            layout.audit_head(),
+        ]
+        .into_iter()
+        .filter(|path| path.exists()),
     );
     left.sort();
     left

@@ -1,9 +1,11 @@
 //! The stories, told through the binary. Each has a `--root` of its own.
 
 mod airgap;
+mod audit;
 mod bundle;
 mod corpus;
 mod docker;
+mod furnished;
 mod foreign;
 mod hostile;
 mod isolation;
@@ -11,6 +13,7 @@ mod kill;
 mod license;
 mod product;
 mod story;
+mod support;
 mod tidy;
 mod update;
 mod wizard;

@@ -37,6 +37,8 @@ pub fn tell(product: &Product, base: u16, args: &[String], url: &dyn Fn(&str, u1
     roles_outlive_the_agent_and_are_adopted(product);
     a_dead_role_comes_back(product);
     nothing_tried_to_leave(product);
+    what_was_done_is_on_record(product, &password);
+    a_support_bundle_tells_everything_but_secrets(product, &password);
     uninstall_keeps_data_until_purged(product);
 }
 
@@ -266,6 +268,50 @@ fn nothing_tried_to_leave(product: &Product) {
     run.expect(code);
 }
 
+fn what_was_done_is_on_record(product: &Product, password: &str) {
+    let verdict = product.json(&["audit", "verify"]);
+    assert_eq!(verdict["intact"], true, "{verdict}");
+    let shown = product.json(&["audit", "show", "-n", "0"]);
+    let records = shown["records"].as_array().unwrap();
+    let has = |log: &str, act: &str, outcome: &str| {
+        records.iter().any(|record| record["log"] == log && record["act"] == act && record["outcome"] == outcome)
+    };
+    for (act, outcome) in
+        [("install", "begun"), ("install", "ok"), ("license", "ok"), ("rollback", "ok"), ("promote", "ok")]
+    {
+        assert!(has("customer", act, outcome), "{act} {outcome} is not on record: {shown}");
+    }
+    assert!(
+        has("console", "login", "ok") && has("customer", "start", "begun") && has("host", "install", "ok"),
+        "{shown}"
+    );
+    assert!(!shown.to_string().contains(password));
+}
+
+fn a_support_bundle_tells_everything_but_secrets(product: &Product, password: &str) {
+    let out = product.folder("support").join("s.tar.zst");
+    product.ok(&["support-bundle", "--out", out.to_str().unwrap()]);
+    let files = crate::support::unpack(&out);
+    for name in [
+        "agent/status.json",
+        "agent/events.json",
+        "state/journal.jsonl",
+        "state/receipt.json",
+        "logs/llm.log",
+        "logs/agent.log",
+    ] {
+        assert!(files.contains_key(name), "{name} is not in {:?}", files.keys());
+    }
+    let secrets = fs::read_dir(product.customer().join("deployment/secrets")).unwrap().flatten();
+    let secrets: Vec<_> = secrets.map(|entry| fs::read_to_string(entry.path()).unwrap().trim().to_owned()).collect();
+    assert!(secrets.len() >= 3, "{secrets:?}");
+    for (name, bytes) in &files {
+        let text = String::from_utf8(bytes.clone()).expect("only text goes in");
+        assert!(secrets.iter().all(|secret| !text.contains(secret)) && !text.contains(password), "{name}");
+        assert!(!text.contains("Aushang_KX-16"), "{name} names a document");
+    }
+}
+
 fn uninstall_keeps_data_until_purged(product: &Product) {
     let running = pids(product);
     let left = product.json(&["uninstall", "--yes"]);
@@ -273,6 +319,7 @@ fn uninstall_keeps_data_until_purged(product: &Product) {
     assert!(!left["left"].as_array().unwrap().is_empty());
     assert!(product.customer().join("lakehouse").is_dir() && product.customer().join("loras").is_dir());
     assert!(!product.root.join("bin/0711").exists());
+    assert_eq!(product.json(&["audit", "verify"])["intact"], true, "the record stays, and goes on");
     product.ok(&["uninstall", "--purge", "--yes"]);
     assert!(!product.customer().join("lakehouse").exists());
     assert!(checkout("tests/fixtures/share").is_dir(), "the customer's folder is never touched");

@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("license", &["base"]),
     ("access", &["base"]),
+    ("audit", &["base"]),
     ("bundle", &["base"]),
     ("host", &["base"]),
     ("lake", &["base"]),
@@ -64,13 +65,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["base"]),
     ("plan", &["base", "license", "bundle", "host"]),
     ("stack", &["base", "host", "bundle", "plan"]),
-    ("install", &["base", "plan", "stack", "license", "bundle", "host", "access"]),
+    ("install", &["base", "audit", "plan", "stack", "license", "bundle", "host", "access"]),
     ("ingest", &["base", "lake", "extract", "engine"]),
     ("answer", &["base", "lake", "engine"]),
     ("train", &["base", "lake", "engine", "answer"]),
-    ("console", &["base", "lake", "engine", "answer", "ingest", "access"]),
+    ("console", &["base", "audit", "lake", "engine", "answer", "ingest", "access"]),
     ("update", &["base", "bundle", "host", "plan", "stack", "install"]),
-    ("agent", &["base", "host", "license", "plan", "stack", "install", "update"]),
+    ("agent", &["base", "audit", "host", "license", "plan", "stack", "install", "update"]),
+    ("support", &["base", "audit", "host", "plan", "stack", "install"]),
 ];
 
 #[test]

@@ -206,6 +206,21 @@ async fn a_crash_loop_ends_with_a_person_and_a_start_gives_another_chance() {
     installation.end().await;
     shutdown.cancel();
     agent.await.unwrap().unwrap();
+
+    let customer = audit::Log::customer(&installation.layout.customer(&installation.slug));
+    let said = |log: &audit::Log| {
+        let records = audit::read(log, None).unwrap().records;
+        let one = |kept: audit::Kept| {
+            let me = rustix::process::geteuid().as_raw();
+            assert!(matches!(kept.record.who, audit::Who::User { uid, .. } if uid == me), "{kept:?}");
+            format!("{} {} {}", kept.record.act.name(), kept.record.object, kept.record.outcome.name())
+        };
+        records.into_iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&customer), ["start role embed begun"]);
+    let host = audit::Log::host(&installation.layout);
+    let refused = "start all roles of `nobody`, who is not here refused";
+    assert_eq!(said(&host), [refused, "stop all roles of every customer begun"]);
 }
 
 #[tokio::test]

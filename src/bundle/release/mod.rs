@@ -58,6 +58,7 @@ pub use parts::{LEAST_PART_BYTES, Part, Parts, join, split};
 pub use pulls::{Pulled, Pulls};
 pub use reference::{EngineImage, RegistryImage};
 pub use repair::{Needs, apply, make, needs};
+pub use sbom::of_binary as sbom_of_binary;
 pub use sign::{Lifetimes, RootKeys, init, rotate, sign};
 pub use spec::{ImageSource, ImageSpec, Spec};
 pub use verify::{Check, Expiry, Verdict, VerifiedRelease, VerifyOptions, check_root, verify};

@@ -23,7 +23,10 @@ struct Package {
 }
 
 /// Returns the document for the image `name:tag`. The crates are those of `Cargo.lock`, also the ones other systems would use.
-pub(crate) fn of_binary(name: &str, tag: &str) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+/// None in practice: the file is compiled in.
+pub fn of_binary(name: &str, tag: &str) -> Result<Vec<u8>, Error> {
     let lock: Lock = toml::from_str(LOCK).map_err(|error| Error::Release { reason: error.to_string() })?;
     let components: Vec<Value> = lock
         .package

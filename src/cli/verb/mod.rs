@@ -2,9 +2,11 @@
 
 pub mod agent;
 pub mod ask;
+pub mod audit;
 pub mod bundle;
 pub mod control;
 pub mod egress;
+pub mod evidence;
 pub mod extract;
 pub mod footprint;
 pub mod help;
@@ -20,6 +22,7 @@ pub mod release;
 pub mod search;
 pub mod serve;
 pub mod status;
+pub mod support;
 pub mod train;
 pub mod uninstall;
 pub mod update;

@@ -1,14 +1,14 @@
 use std::{env, path::PathBuf};
 
 use ::plan::{Draft, Runtime, SlotTable, draft};
-use base::{API_OFFSET, Exit, Layout, Role, Timestamp, config::Containers};
+use base::{API_OFFSET, CustomerLayout, Exit, Layout, Role, Timestamp, config::Containers};
 use bundle::{Catalogue, Source};
 use host::{Check, Engine, Memory, Need, Online, Place, PlaceKind, PortUse, Readers, Report, Verdict, Wanted};
 use serde_json::json;
 
 use crate::{
     args::{AnswerArgs, PreflightArgs},
-    context::{Context, own_binary},
+    context::{Context, own_binary, read_config},
     failure::{During, Failure, Outcome},
     verb::plan::{Examined, examine, gather, layout, proven},
 };
@@ -161,6 +161,20 @@ fn by_minimum(layout: &Layout, port_base: Option<u16>) -> Outcome<Wanted> {
 fn readers(examined: &Examined) -> Readers {
     let (user, group) = Containers::user_for(examined.host.user);
     Readers { user, group, folders: examined.answers.folders.clone() }
+}
+
+/// What the machine of an installation is judged by, for somebody who looks at it from elsewhere.
+pub fn for_support(layout: &Layout, customer: &CustomerLayout) -> Outcome<Wanted> {
+    let config = read_config(customer)?;
+    let own_ports = stack::own_ports(layout, customer.slug());
+    let mut wanted = by_minimum(layout, config.as_ref().map(|config| config.port_base))?;
+    for port in &mut wanted.ports {
+        port.is_ours = own_ports.contains(&port.port);
+    }
+    wanted.latest_seen =
+        license::Seen::load(&customer.seen()).ok().map(|seen| seen.at_least(Timestamp::from_millis(0)));
+    wanted.docker = config.and_then(|config| config.containers).map(|_| Engine::from_docker_host(None));
+    Ok(wanted)
 }
 
 fn places(layout: &Layout, data: Need, binary_bytes: u64, temporary: Need, models_bytes: u64) -> Vec<Place> {

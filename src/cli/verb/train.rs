@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::train::{Outcome as Trained, TrainJob};
+use ::train::{Decision, Outcome as Trained, TrainJob};
+use audit::{Act, Entry, Log, Who};
 use base::{Clock, Exit, Role};
 use license::Seen;
 use serde_json::json;
@@ -63,6 +64,14 @@ pub async fn run(context: &Context, args: &TrainArgs, interrupt: CancellationTok
             trained?
         }
     };
+    if trained.decision == Decision::Promoted.as_str() {
+        let entry =
+            Entry::new(Who::this_process(), Act::Promote).object(trained.version.as_deref().unwrap_or_default());
+        context.record(
+            Log::customer(&parts.customer),
+            entry.detail(format!("by the gate, after training: {}", trained.reason)),
+        );
+    }
     show(context, &trained)
 }
 

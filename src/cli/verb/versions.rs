@@ -1,4 +1,5 @@
 use ::train::Registry;
+use audit::{Act, Entry, Log, Outcome as Ending, Who};
 use base::{Clock, Role};
 use serde_json::{Value, json};
 use stack::http::{Ask, call_json};
@@ -13,8 +14,27 @@ use crate::{
 /// Lists adapters, promotes one, or goes back. Where the trainer runs it is asked, because it tells the language model.
 pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
     let parts = Parts::existing(context)?;
-    let path = match &args.verb {
+    let (act, object) = match &args.verb {
         VersionsVerb::List => return list(context, &parts),
+        VersionsVerb::Promote { name } => (Act::Promote, name.as_str()),
+        VersionsVerb::Rollback => (Act::Rollback, "to what was served before"),
+    };
+    let before = Registry::open(&parts.customer.loras())?.promoted().map(str::to_owned);
+    let outcome = change(&parts, args).await;
+    let entry = Entry::new(Who::this_process(), act).object(object);
+    let name = |version: &Option<String>| version.clone().unwrap_or_else(|| "the base model".to_owned());
+    let entry = match &outcome {
+        Ok(now) => entry.detail(format!("{} answers instead of {}", name(now), name(&before))),
+        Err(failure) => entry.outcome(Ending::Failed).detail(failure.to_string()),
+    };
+    context.record(Log::customer(&parts.customer), entry);
+    served(context, outcome?.as_deref())
+}
+
+/// Returns what is served then.
+async fn change(parts: &Parts, args: &VersionsArgs) -> Outcome<Option<String>> {
+    let path = match &args.verb {
+        VersionsVerb::List => return Ok(None),
         VersionsVerb::Promote { name } => {
             // An unknown name is refused here, before anybody is asked.
             let registry = Registry::open(&parts.customer.loras())?;
@@ -23,7 +43,7 @@ pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
             if !is_ready {
                 let mut registry = registry;
                 registry.promote(name, Clock::system().now())?;
-                return served(context, registry.promoted());
+                return Ok(registry.promoted().map(str::to_owned));
             }
             format!("/v1/versions/{name}/promote")
         }
@@ -33,7 +53,7 @@ pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
             if !is_ready {
                 let mut registry = Registry::open(&parts.customer.loras())?;
                 registry.rollback(Clock::system().now())?;
-                return served(context, registry.promoted());
+                return Ok(registry.promoted().map(str::to_owned));
             }
             "/v1/versions/rollback".to_owned()
         }
@@ -41,7 +61,7 @@ pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
     let token = read_token(&parts.customer)?;
     let ask = Ask { token: Some(&token), body: Some(json!({})), ..Ask::new("POST", &path) };
     let _: Value = call_json(&parts.endpoint(Role::Trainer).await?, ask).await?;
-    served(context, Registry::open(&parts.customer.loras())?.promoted())
+    Ok(Registry::open(&parts.customer.loras())?.promoted().map(str::to_owned))
 }
 
 fn served(context: &Context, promoted: Option<&str>) -> Outcome {

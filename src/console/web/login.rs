@@ -1,7 +1,11 @@
 //! Login and logout, and the page itself.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
+use audit::{Act, Entry, Log, Outcome, Who};
 use axum::{
     Extension, Form,
     extract::{ConnectInfo, State},
@@ -91,6 +95,8 @@ pub(crate) async fn log_in(
         Ok(true) => {}
         Ok(false) => {
             tracing::warn!(peer = %peer.ip(), "wrong password");
+            // How often this can happen is bounded by the throttle: what it turns away is not written down.
+            record(&state, peer.ip(), Act::LoginFailed, Outcome::Refused).await;
             return refuse(StatusCode::UNAUTHORIZED, words.wrong_password);
         }
         Err(error) => {
@@ -102,6 +108,7 @@ pub(crate) async fn log_in(
     match state.sessions.begin(ACCOUNT, state.clock.now()) {
         Ok(new) => {
             tracing::info!(peer = %peer.ip(), "logged in");
+            record(&state, peer.ip(), Act::Login, Outcome::Ok).await;
             let mut response = Redirect::to("/").into_response();
             let id = new.id.expose();
             set_cookie(&mut response, &session_cookie(&state), id, "/", SESSION_SECONDS);
@@ -112,6 +119,17 @@ pub(crate) async fn log_in(
             tracing::error!(error = &error as &dyn std::error::Error, "no session can be begun");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+/// Writes who logged in, or tried to, into the console's own audit log. Where that is not possible it is said in the log of the role,
+/// and people can still log in.
+async fn record(state: &Shared, peer: IpAddr, act: Act, outcome: Outcome) {
+    let entry = Entry::new(Who::console(ACCOUNT, peer), act).object("console").outcome(outcome);
+    let (log, clock) = (Log::console(&state.layout), state.clock);
+    let appended = tokio::task::spawn_blocking(move || log.append(entry, clock)).await;
+    if let Ok(Err(error)) = appended {
+        tracing::error!(error = &error as &dyn std::error::Error, "a login could not be written into the audit log");
     }
 }
 
@@ -141,6 +159,7 @@ pub(crate) struct LogOut {
 /// `POST /logout`.
 pub(crate) async fn log_out(
     State(state): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(signed_in): Extension<SignedIn>,
     Form(form): Form<LogOut>,
 ) -> Response {
@@ -149,6 +168,7 @@ pub(crate) async fn log_out(
     }
     state.sessions.end(&signed_in.id);
     state.conversations.forget(&signed_in.key);
+    record(&state, peer.ip(), Act::Logout, Outcome::Ok).await;
     let mut response = Redirect::to("/login").into_response();
     set_cookie(&mut response, &session_cookie(&state), "", "/", 0);
     response

@@ -233,6 +233,17 @@ async fn the_password_opens_and_guessing_slows_down() {
     }
     assert_eq!(last, 429);
     assert_eq!(served.try_password(PASSWORD).await.status(), 429);
+
+    let log = audit::Log::console(&served.layout);
+    let acts: Vec<_> = audit::read(&log, None).unwrap().records.iter().map(|kept| kept.record.act).collect();
+    let (first, rest) = acts.split_at(2);
+    assert_eq!(first, [audit::Act::LoginFailed, audit::Act::Login]);
+    assert!(
+        rest.len() < 8 && rest.iter().all(|act| *act == audit::Act::LoginFailed),
+        "what is turned away fills no disk"
+    );
+    let text = std::fs::read_to_string(&log.files().unwrap()[0]).unwrap();
+    assert!(text.contains("admin") && !text.contains(PASSWORD) && !text.contains("wrong"), "{text}");
 }
 
 #[tokio::test]
@@ -264,6 +275,8 @@ async fn changes_need_the_csrf_token_and_logout_ends_the_session() {
     assert_eq!(log_out(csrf).await.unwrap().status(), 303);
     let after = served.get("/api/status").header("cookie", &cookie).send().await.unwrap();
     assert_eq!(after.status(), 401);
+    let records = audit::read(&audit::Log::console(&served.layout), None).unwrap().records;
+    assert_eq!(records.last().unwrap().record.act, audit::Act::Logout);
 }
 
 #[tokio::test]

@@ -19,12 +19,14 @@ pub(crate) use slot::release as release_slot;
 
 use std::path::Path;
 
-use base::{CustomerLayout, Layout};
+use audit::{Act, Log};
+use base::{CustomerLayout, Digest, Layout};
 use bundle::release::VerifiedRelease;
 use plan::journal::Evidence;
 use plan::{Plan, Step};
 
-use crate::act::{Act, Depth, Probe, Report};
+use crate::act::{Depth, Probe, Report};
+use crate::record::{entry, record};
 use crate::{Error, ModelSource};
 
 /// The machine, as the steps of one plan change it.
@@ -41,7 +43,7 @@ pub(crate) struct World<'a> {
     pub(crate) release: Option<&'a VerifiedRelease>,
 }
 
-impl Act for World<'_> {
+impl crate::act::Act for World<'_> {
     async fn probe(&mut self, step: &Step, depth: Depth) -> Result<Probe, Error> {
         match step {
             Step::Folders { paths } => Ok(place::probe_folders(paths)),
@@ -66,7 +68,14 @@ impl Act for World<'_> {
         match step {
             Step::Folders { paths } => place::make_folders(paths),
             Step::Slot { slug, slot } => slot::apply(self.layout, slug, *slot).await,
-            Step::License { digest, to, .. } => place::write_license(self.license, *digest, to),
+            Step::License { id, digest, to } => {
+                let before = place::license_id(to);
+                let evidence = place::write_license(self.license, *digest, to)?;
+                let detail = before.map(|before| format!("replaced {before}; ")).unwrap_or_default();
+                let entry = entry(Act::License).object(id).detail(format!("{detail}envelope {digest}"));
+                record(Log::customer(&self.customer), entry).await;
+                Ok(evidence)
+            }
             Step::Secrets { .. } => secrets::apply(&self.customer).await,
             Step::Model { model, files, .. } if !files.is_empty() => {
                 folder::apply(self.models, model, files, report).await
@@ -76,7 +85,15 @@ impl Act for World<'_> {
                 binary::apply(self.binary, to, link, *digest, *size_bytes, report).await
             }
             Step::Images { images } => images::apply(self, images, report).await,
-            Step::Config { config, to } => place::write_config(self, config, to),
+            Step::Config { config, to } => {
+                let before = Digest::of_file(to).ok();
+                let evidence = place::write_config(self, config, to)?;
+                if let (Some(before), Ok(now)) = (before, Digest::of_file(to)) {
+                    let entry = entry(Act::ConfigChange).object(to.display().to_string());
+                    record(Log::customer(&self.customer), entry.detail(format!("{before} became {now}"))).await;
+                }
+                Ok(evidence)
+            }
             Step::Containers { project, to } => containers::apply(self, project, to).await,
             Step::Agent { supervision } => agent::apply(self.layout, *supervision).await.map(|()| Evidence::default()),
             Step::Roles { roles } => roles::apply(self, roles, report).await,

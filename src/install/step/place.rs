@@ -51,6 +51,12 @@ pub(super) fn write_license(license: &[u8], expected: Digest, to: &Path) -> Resu
     Ok(Evidence::default())
 }
 
+/// Returns the id of the license in place, if there is one that can be authenticated.
+pub(super) fn license_id(path: &Path) -> Option<String> {
+    let installed = license::load_installed(path, &license::embedded_roots().ok()?).ok()?;
+    Some(installed.license_id().to_owned())
+}
+
 /// A renewal that took something away is not undone with the file from before. What is in place and cannot be
 /// authenticated has no say.
 fn refuse_older(license: &[u8], to: &Path) -> Result<(), Error> {
