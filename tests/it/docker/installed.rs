@@ -30,7 +30,7 @@ impl Installed {
     pub fn new() -> Self {
         let (product, base) = (Product::new(), free_port_base());
         install(&product, &from(without_training(base), &bundle().0));
-        let project = project(&product);
+        let project = project(&product.customer());
         Self { product, base, project }
     }
 
