@@ -262,6 +262,7 @@ mod tests {
                 image: Digest::of(b"image"),
                 user: 7110,
                 group: 7110,
+                vllm: None,
             }),
         }
     }
