@@ -1,6 +1,6 @@
 mod drift;
-mod patience;
 mod egress;
+mod patience;
 mod role;
 mod status;
 
