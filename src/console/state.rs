@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use answer::{Brain, VersionReader};
-use base::{Clock, CustomerLayout, Role, Secret, Timestamp, config::ServiceConfig};
+use base::{Clock, CustomerLayout, Pulse, Role, Secret, Timestamp, config::ServiceConfig};
 use engine::{
     Chat, EmbedTokenizer, Embedding,
     client::{ChatClient, EmbedClient},
@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) status: StatusCache,
     pub(crate) clock: Clock,
     pub(crate) started: Timestamp,
+    pub(crate) pulse: Pulse,
 }
 
 /// What answering needs, here or in other roles.
@@ -89,6 +90,7 @@ impl Shared {
             conversations: Conversations::default(),
             status: StatusCache::default(),
             clock,
+            pulse: Pulse::default(),
         })
     }
 }
