@@ -58,7 +58,8 @@ fn is_wanted(layout: &Layout, is_due: bool) -> bool {
     if record.lock().is_err() {
         return false;
     }
-    let is_begun = |attempt: &Attempt| attempt.is_broken_off() || matches!(attempt.stage, Stage::Ready | Stage::Rehearsing);
+    let is_begun =
+        |attempt: &Attempt| attempt.is_broken_off() || matches!(attempt.stage, Stage::Ready | Stage::Rehearsing);
     let goes_on = state.attempt.as_ref().is_some_and(is_begun);
     let asks = settings.channel.is_some() && settings.policy != Policy::Manual;
     goes_on || (asks && (is_due || state.approved.is_some()))
@@ -90,7 +91,8 @@ mod tests {
         let layout = Layout::rooted(dir.path());
         let record = Record::new(&layout);
         assert!(!is_wanted(&layout, true), "updates are off as long as nobody sets them up");
-        let settings = Settings { channel: Some("/srv/channel".into()), policy: Policy::Approve, ..Settings::default() };
+        let settings =
+            Settings { channel: Some("/srv/channel".into()), policy: Policy::Approve, ..Settings::default() };
         record.set(&settings).unwrap();
         assert!(is_wanted(&layout, true) && !is_wanted(&layout, false));
         record.put(&State { approved: Some("0.2.0".parse().unwrap()), ..State::default() }).unwrap();

@@ -29,8 +29,8 @@ pub use facts::{Facts, Folder, FolderState, Os, facts, folder, systemd_is_runnin
 pub use machine::{MachineIdentity, machine_identity};
 pub use port::{Listener, listeners, port_holder};
 pub use preflight::{
-    Card, Check, Engine, Gpus, Lack, Memory, Need, Online, Place, PlaceKind, PortUse, Readers, Report, Space, Verdict, Wanted,
-    gpus, preflight,
+    Card, Check, Engine, Gpus, Lack, Memory, Need, Online, Place, PlaceKind, PortUse, Readers, Report, Space, Verdict,
+    Wanted, gpus, preflight,
 };
 pub use propose::{Proposal, propose};
 pub use survey::{Survey, TypeCount, survey};

@@ -257,6 +257,9 @@ impl Trainer {
     /// Returns `yes`, or why the base model cannot be trained. The head of a model has its whole vocabulary: it is read again only when
     /// the file is another one than before.
     fn trains(&self) -> Result<String, Error> {
+        if self.config.vllm().is_some() {
+            return Ok("no: models of the graphics card are not trained here".to_owned());
+        }
         let path = &self.config.chat_model.path;
         let failed = |source: std::io::Error| Error::ReadModel { path: path.clone(), source: source.into() };
         let found = File::open(path).and_then(|file| file.metadata()).map_err(failed)?;

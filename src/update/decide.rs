@@ -129,10 +129,7 @@ mod tests {
     #[test]
     fn the_license_counts_also_for_a_person() {
         let ended = "the license has ended, and with it updates".to_owned();
-        check(
-            |_, _, offer| (offer.is_licensed, offer.is_asked) = (false, true),
-            Decision::NotLicensed(ended),
-        );
+        check(|_, _, offer| (offer.is_licensed, offer.is_asked) = (false, true), Decision::NotLicensed(ended));
         let other = "the license does not allow the channel `beta`".to_owned();
         check(|_, _, offer| offer.channel = "beta", Decision::NotLicensed(other));
         check(|_, _, offer| offer.is_automatic_licensed = false, Decision::NeedsApproval);

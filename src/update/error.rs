@@ -113,7 +113,9 @@ impl Explain for Error {
             Self::NothingInstalled => "run `0711 install`",
             Self::Release(error) => return error.remedy(),
             Self::Install(error) => return error.remedy(),
-            Self::NoWayBack { .. } => "run `0711 install` of the release that is installed once more, then update again",
+            Self::NoWayBack { .. } => {
+                "run `0711 install` of the release that is installed once more, then update again"
+            }
             Self::NoRoom { .. } => "free space there, then run `0711 update` again",
             Self::Program { .. } | Self::NotServing { .. } | Self::Worse { .. } => {
                 "`0711 update status` says what was done; ask the maker with `0711 logs` at hand"

@@ -45,9 +45,7 @@ pub(crate) fn questions(customer: &CustomerLayout) -> Result<Vec<Question>, Erro
     let text = String::from_utf8(bytes).map_err(|error| format(error.to_string()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
-        .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| format(format!("line {}: {error}", index + 1)))
-        })
+        .map(|(index, line)| serde_json::from_str(line).map_err(|error| format(format!("line {}: {error}", index + 1))))
         .collect()
 }
 
@@ -80,7 +78,10 @@ fn is_right(question: &Question, answer: &Answer) -> bool {
 pub(crate) fn worse(before: Option<Score>, after: Option<Score>) -> Option<String> {
     let (before, after) = (before?, after?);
     (after.right < before.right).then(|| {
-        format!("{} of {} golden questions are answered as they should be, before it were {}", after.right, after.asked, before.right)
+        format!(
+            "{} of {} golden questions are answered as they should be, before it were {}",
+            after.right, after.asked, before.right
+        )
     })
 }
 
@@ -91,7 +92,8 @@ mod tests {
     #[test]
     fn an_answer_is_right_when_it_cites_or_abstains_as_wanted() {
         let check = |documents: &[&str], abstained: bool, cited: &[&str]| {
-            let question = Question { question: String::new(), documents: documents.iter().map(|d| (*d).to_owned()).collect() };
+            let question =
+                Question { question: String::new(), documents: documents.iter().map(|d| (*d).to_owned()).collect() };
             let citations = cited.iter().map(|name| Citation { document: (*name).to_owned() }).collect();
             is_right(&question, &Answer { abstained, citations })
         };

@@ -52,7 +52,8 @@ impl Record {
     /// [`Error::File`].
     pub fn set(&self, settings: &Settings) -> Result<(), Error> {
         let path = self.layout.update_settings();
-        let text = serde_yaml::to_string(settings).map_err(|error| Error::Format { path: path.clone(), reason: error.to_string() })?;
+        let text = serde_yaml::to_string(settings)
+            .map_err(|error| Error::Format { path: path.clone(), reason: error.to_string() })?;
         write(&path, text.as_bytes())
     }
 
@@ -102,8 +103,8 @@ impl Record {
             cause: attempt.cause.clone(),
         };
         let path = self.layout.update_history();
-        let line =
-            serde_json::to_string(&entry).map_err(|error| Error::Format { path: path.clone(), reason: error.to_string() })?;
+        let line = serde_json::to_string(&entry)
+            .map_err(|error| Error::Format { path: path.clone(), reason: error.to_string() })?;
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let mut file = file.map_err(Error::file("open", &path))?;
         file::append_line_synced(&mut file, &line).map_err(Error::file("write", &path))
@@ -146,7 +147,11 @@ mod tests {
         let record = Record::new(&layout);
         assert_eq!(record.state().unwrap(), State::default());
         assert_eq!(record.settings().unwrap(), Settings::default());
-        let settings = Settings { channel: Some("/srv/channel".into()), window: "22:00-04:00".parse().ok(), ..Settings::default() };
+        let settings = Settings {
+            channel: Some("/srv/channel".into()),
+            window: "22:00-04:00".parse().ok(),
+            ..Settings::default()
+        };
         record.set(&settings).unwrap();
         assert_eq!(record.settings().unwrap(), settings);
         let mut state = State::default();

@@ -39,8 +39,24 @@ async fn tried(
     let runtime = runtime(&customer)?;
     let port_base = free_port_base().to_string();
     let install = [
-        "--slug", slug.as_str(), "install", "--answers", &answers, "--license", &license, "--bundle", &bundle, "--runtime", runtime,
-        "--port-base", &port_base, "--training-minutes", "0", "--until-ready", "--yes", "--json",
+        "--slug",
+        slug.as_str(),
+        "install",
+        "--answers",
+        &answers,
+        "--license",
+        &license,
+        "--bundle",
+        &bundle,
+        "--runtime",
+        runtime,
+        "--port-base",
+        &port_base,
+        "--training-minutes",
+        "0",
+        "--until-ready",
+        "--yes",
+        "--json",
     ];
     program.run(&install).await?;
     serves(program, slug).await?;

@@ -134,9 +134,7 @@ impl<'a> Run<'a> {
     /// [`Error::NothingToTakeBack`] when there is none, or its way back is gone.
     pub fn take_back(&mut self) -> Result<(), Error> {
         let is_possible = self.state.attempt.as_ref().is_some_and(|attempt| {
-            let saved = |customer: &CustomerAttempt| {
-                Snapshot::of(self.layout.customer(&customer.slug)).is_whole()
-            };
+            let saved = |customer: &CustomerAttempt| Snapshot::of(self.layout.customer(&customer.slug)).is_whole();
             attempt.stage == Stage::Finished && attempt.old_program.is_file() && attempt.customers.iter().all(saved)
         });
         if !is_possible {
@@ -154,7 +152,12 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// What kept a stage from beginning. A release that failed is no error here but [`Stage::Refused`] or [`Stage::RolledBack`].
-    pub async fn go_on(&mut self, may_switch: bool, tell: Tell<'_>, cancel: &CancellationToken) -> Result<Stage, Error> {
+    pub async fn go_on(
+        &mut self,
+        may_switch: bool,
+        tell: Tell<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Stage, Error> {
         loop {
             let Some(attempt) = self.state.attempt.clone() else { return Ok(Stage::Finished) };
             if attempt.stage.is_end() {

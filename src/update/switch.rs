@@ -13,19 +13,41 @@ pub(crate) async fn stop_and_save(layout: &Layout, slug: &Slug) -> Result<(), Er
     let (layout, slug) = (layout.clone(), slug.clone());
     let save = move || Snapshot::of(layout.customer(&slug)).take();
     let saved = tokio::task::spawn_blocking(save).await;
-    saved.map_err(|error| Error::File { act: "save", path: "the stack".into(), source: std::io::Error::other(error) })?
+    saved.map_err(|error| Error::File {
+        act: "save",
+        path: "the stack".into(),
+        source: std::io::Error::other(error),
+    })?
 }
 
 /// Installs the new release for a customer, up to the moment when every service is ready.
-pub(crate) async fn start(record: &Record, layout: &Layout, slug: &Slug, state: &mut State, attempt: &Attempt) -> Result<(), Error> {
+pub(crate) async fn start(
+    record: &Record,
+    layout: &Layout,
+    slug: &Slug,
+    state: &mut State,
+    attempt: &Attempt,
+) -> Result<(), Error> {
     let program = Program { path: &attempt.program, version: &attempt.to, layout };
     let customer = layout.customer(slug);
     let (answers, license) = (customer.answers().display().to_string(), customer.license().display().to_string());
     let bundle = attempt.bundle.display().to_string();
     let runtime = runtime(&customer)?;
     let install = [
-        "--slug", slug.as_str(), "install", "--answers", &answers, "--license", &license, "--bundle", &bundle, "--runtime", runtime,
-        "--until-ready", "--yes", "--json",
+        "--slug",
+        slug.as_str(),
+        "install",
+        "--answers",
+        &answers,
+        "--license",
+        &license,
+        "--bundle",
+        &bundle,
+        "--runtime",
+        runtime,
+        "--until-ready",
+        "--yes",
+        "--json",
     ];
     let note = &mut |child| {
         // Whoever finds the switch broken off ends this program before going back.

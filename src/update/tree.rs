@@ -94,7 +94,9 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
         Err(error) => Err(error),
     };
     match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::File { act: "remove", path: path.to_owned(), source: error }),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::File { act: "remove", path: path.to_owned(), source: error })
+        }
         _ => Ok(()),
     }
 }

@@ -100,7 +100,10 @@ impl Downtime {
                 match (is_there, since) {
                     (false, None) => since = Some(Instant::now()),
                     (true, Some(begun)) => {
-                        away_ms.fetch_add(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                        away_ms.fetch_add(
+                            u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                            Ordering::Relaxed,
+                        );
                         since = None;
                     }
                     _ => {}

@@ -77,7 +77,8 @@ fn installed() -> Product {
     let product = Product::new();
     let folder = product.folder("share");
     let share = checkout("tests/fixtures/share");
-    let wanted = ["Datenblätter/Datenblatt_KX-4_Durchgangsklemme.pdf", "Datenblätter/Datenblatt_KX-10_Durchgangsklemme.md"];
+    let wanted =
+        ["Datenblätter/Datenblatt_KX-4_Durchgangsklemme.pdf", "Datenblätter/Datenblatt_KX-10_Durchgangsklemme.md"];
     for name in wanted {
         if let Ok(bytes) = fs::read(share.join(name)) {
             fs::write(folder.join(Path::new(name).file_name().unwrap()), bytes).unwrap();
@@ -162,7 +163,8 @@ fn a_release_replaces_another_and_is_taken_back() {
     // It is held now, and stays away until a person lets it go.
     assert!(product.run(&["update", "--yes"]).expect(1).err.contains("is held"));
     let history = product.json(&["update", "history"]);
-    let outcomes: Vec<_> = history["history"].as_array().unwrap().iter().map(|entry| entry["outcome"].clone()).collect();
+    let outcomes: Vec<_> =
+        history["history"].as_array().unwrap().iter().map(|entry| entry["outcome"].clone()).collect();
     assert_eq!(outcomes, ["installed", "rolled-back"]);
 }
 
@@ -177,7 +179,8 @@ fn is_soak(what: &str) -> bool {
 /// Replaces every occurrence; the fixture is worth nothing when there is none.
 fn patch(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     assert_eq!(from.len(), to.len());
-    let found: Vec<usize> = bytes.windows(from.len()).enumerate().filter(|(_, here)| *here == from).map(|(at, _)| at).collect();
+    let found: Vec<usize> =
+        bytes.windows(from.len()).enumerate().filter(|(_, here)| *here == from).map(|(at, _)| at).collect();
     assert!(!found.is_empty(), "the program has no such bytes any more");
     for at in found {
         bytes[at..at + to.len()].copy_from_slice(to);
@@ -215,7 +218,9 @@ fn a_release_that_dies_while_it_is_watched_is_taken_back() {
     for _ in 0..3 {
         let status = product.json(&["status"]);
         let lake = status["roles"].as_array().unwrap().iter().find(|role| role["role"] == "lake").unwrap().clone();
-        if let Some(pid) = lake["pid"].as_i64().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).unwrap())) {
+        if let Some(pid) =
+            lake["pid"].as_i64().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()))
+        {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         std::thread::sleep(Duration::from_secs(4));

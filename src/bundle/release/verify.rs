@@ -14,10 +14,7 @@ use std::{
 use base::{Digest, Timestamp};
 use futures::TryStreamExt;
 use serde::Serialize;
-use tough::{
-    ExpirationEnforcement, Repository, RepositoryLoader, TargetName,
-    schema,
-};
+use tough::{ExpirationEnforcement, Repository, RepositoryLoader, TargetName, schema};
 use url::Url;
 
 use super::{
@@ -193,7 +190,8 @@ pub(super) async fn release_of(
 /// [`Error::Metadata`].
 pub fn check_root(bytes: &[u8]) -> Result<(), Error> {
     let refused = |reason: String| Error::Metadata { reason: format!("this is no root: {reason}") };
-    let root: schema::Signed<schema::Root> = serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
+    let root: schema::Signed<schema::Root> =
+        serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
     root.signed.verify_role(&root).map_err(|error| refused(error.to_string()))
 }
 

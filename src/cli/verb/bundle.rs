@@ -6,7 +6,9 @@ use std::{
 
 use ::bundle::{
     VerifiedBundle,
-    release::{self, Build, Check, Expiry, ImageSource, Logins, Needs, Pulls, Spec, Verdict, VerifiedRelease, VerifyOptions},
+    release::{
+        self, Build, Check, Expiry, ImageSource, Logins, Needs, Pulls, Spec, Verdict, VerifiedRelease, VerifyOptions,
+    },
 };
 use base::{Clock, Exit, Layout, file};
 use serde_json::json;
@@ -123,7 +125,8 @@ pub async fn obtain(
     let bundle = Path::new(from);
     let bundle = std::path::absolute(bundle).during(format!("cannot use `{from}`"))?;
     let proven = release::verify(&bundle, &options(context, roots, installed)?, &|_| ()).await;
-    let proven = proven.map_err(|error| Failure::from(error).during(format!("cannot use the bundle `{}`", bundle.display())))?;
+    let proven =
+        proven.map_err(|error| Failure::from(error).during(format!("cannot use the bundle `{}`", bundle.display())))?;
     Ok((proven, bundle))
 }
 

@@ -112,8 +112,10 @@ async fn execute(
 async fn resume(context: &Context, args: &InstallArgs, interrupt: &CancellationToken) -> Outcome {
     let customer = context.customer()?;
     let plan = ::install::read_plan(&customer)?;
-    let plan = plan.ok_or_else(|| Failure::new(Exit::Usage, "there is no plan to go on with").remedy("run `0711 install`"))?;
-    let license = file::read_bounded(&customer.license(), MAX_LICENSE_BYTES).during("cannot read the license in place")?;
+    let plan =
+        plan.ok_or_else(|| Failure::new(Exit::Usage, "there is no plan to go on with").remedy("run `0711 install`"))?;
+    let license =
+        file::read_bounded(&customer.license(), MAX_LICENSE_BYTES).during("cannot read the license in place")?;
     let release = proven(context, &context.layout, &args.answers).await?;
     let installer = Installer {
         layout: &context.layout,

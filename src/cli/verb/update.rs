@@ -79,9 +79,9 @@ fn configure(context: &Context, record: &Record, args: &ConfigureArgs) -> Outcom
     match args.window.as_deref() {
         Some("always") => settings.window = None,
         Some(window) => {
-            settings.window = Some(window.parse().map_err(|error: ::update::WindowError| {
-                Failure::new(Exit::Usage, error.to_string())
-            })?);
+            settings.window = Some(
+                window.parse().map_err(|error: ::update::WindowError| Failure::new(Exit::Usage, error.to_string()))?,
+            );
         }
         None => {}
     }
@@ -147,7 +147,9 @@ struct Found {
 async fn find(context: &Context, args: &UpdateArgs, settings: &Settings) -> Outcome<Found> {
     let Some(from) = args.from.clone().or_else(|| settings.channel.clone()) else {
         let failure = Failure::new(Exit::Usage, "no channel is set up");
-        return Err(failure.remedy("name a bundle with `0711 update --from DIR`, or run `0711 update configure --channel URL`"));
+        return Err(
+            failure.remedy("name a bundle with `0711 update --from DIR`, or run `0711 update configure --channel URL`")
+        );
     };
     let progress = Progress::start(context.printer, format!("looking at {from}"));
     match bundle::obtain(context, &from, &args.roots, None).await {
@@ -202,7 +204,13 @@ fn allowed(context: &Context) -> Outcome<Allowed> {
     all.ok_or_else(|| ::update::Error::NothingInstalled.into())
 }
 
-fn decided(args: &UpdateArgs, settings: &Settings, state: &State, allowed: &Allowed, release: &release::Release) -> Outcome<Decision> {
+fn decided(
+    args: &UpdateArgs,
+    settings: &Settings,
+    state: &State,
+    allowed: &Allowed,
+    release: &release::Release,
+) -> Outcome<Decision> {
     let agent: Version = env!("CARGO_PKG_VERSION").parse().during("this program's version is none")?;
     let offer = Offer {
         installed: &allowed.installed,
@@ -226,7 +234,9 @@ fn said(decision: &Decision, version: &Version) -> String {
         Decision::UpToDate => "nothing newer is offered".to_owned(),
         Decision::NotLicensed(reason) => reason.clone(),
         Decision::Held(reason) => format!("{version} is held: {reason}"),
-        Decision::NeedsNewerAgent => format!("{version} cannot be installed from this release; install one in between first"),
+        Decision::NeedsNewerAgent => {
+            format!("{version} cannot be installed from this release; install one in between first")
+        }
         Decision::NeedsApproval => format!("{version} waits for a person: `0711 update approve {version}`"),
         Decision::Waits { until } => format!("{version} is installed from {until} on"),
         Decision::PrepareOnly => format!("{version} is installed when the window opens"),

@@ -139,8 +139,7 @@ mod tests {
     fn docker() -> Docker {
         let slug = Slug::parse("eaton").unwrap();
         let model = ModelRef { name: "m".into(), digest: Digest::of(b"m"), path: "/m".into() };
-        let containers =
-            Containers {
+        let containers = Containers {
             project: "0711-eaton".into(),
             image: Digest::of(b"image"),
             user: 7110,
