@@ -40,6 +40,7 @@ pub use find::{Found, Origin, find};
 pub use issue::{Request, issue};
 pub use keys::{PrivateKey, keygen};
 pub use machine::{MachineBinding, MachineFact, machine_hash};
-pub use standing::{Seen, Standing, WARNING_DAYS};
+pub use base::Seen;
+pub use standing::{Standing, WARNING_DAYS};
 pub use trust::{Limits, Root, TrustRoots};
 pub use verify::{authenticate, load, load_installed, verify};
