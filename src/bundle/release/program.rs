@@ -20,8 +20,7 @@ impl VerifiedRelease {
     /// [`Error::Image`] when the release has no platform image or no program in it, [`Error::Blob`] when the bundle was changed
     /// after it was proven, [`Error::Write`].
     pub fn extract_program(&self, to: &Path) -> Result<(), Error> {
-        let refused =
-            |reason: &str| Error::Image { name: platform::NAME.to_owned(), reason: reason.to_owned() };
+        let refused = |reason: &str| Error::Image { name: platform::NAME.to_owned(), reason: reason.to_owned() };
         let image = self.release().images.iter().find(|image| image.name == platform::NAME);
         let content = self.image(image.ok_or_else(|| refused("the release does not have it"))?)?;
         let beside = to.with_extension("part");
@@ -43,17 +42,15 @@ fn extract(layer: &LayerContent, to: &Path) -> Result<bool, Error> {
     let refused = |reason: String| Error::Blob { digest: layer.digest, reason };
     let unreadable = |error: io::Error| refused(format!("it cannot be unpacked: {error}"));
     let packed = file::open_regular(&layer.path).map_err(|error| refused(error.to_string()))?;
-    let decoder =
-        zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, packed)).map_err(unreadable)?;
+    let decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, packed)).map_err(unreadable)?;
     // One byte more than promised shows a layer that is longer.
-    let mut reader =
-        Digested { inner: decoder.take(layer.unpacked_bytes + 1), digest: DigestWriter::new(io::sink()) };
+    let mut reader = Digested { inner: decoder.take(layer.unpacked_bytes + 1), digest: DigestWriter::new(io::sink()) };
     let mut archive = tar::Archive::new(&mut reader);
     let mut is_found = false;
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;
-        let is_program = entry.header().entry_type().is_file()
-            && entry.path().is_ok_and(|path| path == Path::new(platform::BINARY));
+        let is_program =
+            entry.header().entry_type().is_file() && entry.path().is_ok_and(|path| path == Path::new(platform::BINARY));
         if is_program {
             let failed = |source| Error::Write { path: to.to_owned(), source };
             let mut file = program_file(to).map_err(failed)?;

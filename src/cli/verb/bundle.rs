@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -109,6 +109,7 @@ pub fn options(context: &Context, roots: &[PathBuf], installed: Option<semver::V
         expiry: Expiry::Warn,
         now: Clock::system().now(),
         earlier: Vec::new(),
+        held: BTreeSet::new(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     })
 }
