@@ -1,11 +1,11 @@
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use ::bundle::{
     ProxyAddress, WebOptions,
-    release::{self, Channel, ChannelOptions, Expiry, Facts, Fetching, Present},
+    release::{self, Channel, ChannelOptions, Expiry, Facts, Fetched, Fetching, Offer, Present},
 };
 use base::{Clock, Exit, file, job};
 use serde_json::json;
@@ -25,27 +25,40 @@ const MAX_AUTHORITY_BYTES: u64 = 1 << 20;
 /// Fetches the newest release of a channel into a folder.
 pub async fn run(context: &Context, args: &FetchArgs, interrupt: CancellationToken) -> Outcome {
     let receipt = context.installed().ok().and_then(|(customer, _)| ::install::read_receipt(&customer).ok().flatten());
-    let options = ChannelOptions {
-        roots: trusted_roots(&context.layout, &args.roots)?,
-        seen: context.layout.release_seen(),
-        installed: receipt.and_then(|receipt| receipt.version.parse().ok()),
-        expiry: args.online.then_some(Expiry::Refuse),
-        now: Clock::system().now(),
-        web: web(args)?,
-    };
+    let installed = receipt.and_then(|receipt| receipt.version.parse().ok());
+    let expiry = args.online.then_some(Expiry::Refuse);
+    let options = ChannelOptions { installed, expiry, ..options(context, &args.roots, web(args)?)? };
     let channel = Channel::open(&args.channel, options)?;
-    let fetching = fetch(context, args, &channel);
-    tokio::select! {
-        fetched = fetching => fetched,
-        // Cancel-safe: a part keeps what came, and the next run begins behind it.
-        () = interrupt.cancelled() => Err(Failure::new(Exit::Interrupted, "stopped; what was fetched is kept")
-            .remedy("the same command goes on from there")),
+    let present = Present { folders: args.have.clone(), ..Present::default() };
+    let offer = look(context, &channel, &present).await?;
+    let fetched = bring(context, &offer, &args.out, &present, &interrupt).await?;
+    let facts = offer.facts(&present);
+    if context.printer.json {
+        return context.printer.value(&json!({
+            "bundle": args.out, "facts": facts, "fetched_blobs": fetched.fetched_blobs,
+            "fetched_bytes": fetched.fetched_bytes, "taken_blobs": fetched.taken_blobs,
+        }));
     }
+    let (out, version) = (args.out.display(), facts.version);
+    context.printer.line(format!("{out}: release {version}; install it with `0711 install --bundle {out}`"));
+    Ok(())
 }
 
-async fn fetch(context: &Context, args: &FetchArgs, channel: &Channel) -> Outcome {
+/// How a channel is judged on this machine.
+pub fn options(context: &Context, roots: &[PathBuf], web: WebOptions) -> Outcome<ChannelOptions> {
+    Ok(ChannelOptions {
+        roots: trusted_roots(&context.layout, roots)?,
+        seen: context.layout.release_seen(),
+        installed: None,
+        expiry: None,
+        now: Clock::system().now(),
+        web,
+    })
+}
+
+/// Asks a channel what it offers.
+pub async fn look<'a>(context: &Context, channel: &'a Channel, present: &Present) -> Outcome<Offer<'a>> {
     let printer = context.printer;
-    let present = Present { folders: args.have.clone(), ..Present::default() };
     let looking = Progress::start(printer, "asking the channel");
     let offer = match channel.refresh().await {
         Ok(offer) => offer,
@@ -54,41 +67,47 @@ async fn fetch(context: &Context, args: &FetchArgs, channel: &Channel) -> Outcom
             return Err(error.into());
         }
     };
-    let facts = offer.facts(&present);
+    let facts = offer.facts(present);
     looking.finish(&describe(&facts));
     if facts.is_expired && !printer.json {
         printer.note(format!("  its metadata expired on {}: ask the maker for a newer one", facts.expires_ms));
     }
+    Ok(offer)
+}
+
+/// Brings what is missing, until it is all there or somebody stops it.
+pub async fn bring(
+    context: &Context,
+    offer: &Offer<'_>,
+    out: &Path,
+    present: &Present,
+    interrupt: &CancellationToken,
+) -> Outcome<Fetched> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let fetching = Fetching { threads, ..Fetching::default() };
-    let progress = Mutex::new(Progress::start(printer, "fetching"));
+    let progress = Mutex::new(Progress::start(context.printer, "fetching"));
     let watch = |now: release::Progress| {
         let shown = job::Progress { eta_seconds: now.eta_seconds, ..megabytes(now.done_bytes, now.total_bytes) };
         progress.lock().unwrap_or_else(PoisonError::into_inner).update(&shown);
     };
-    let fetched = offer.fetch(&args.out, &present, &fetching, &watch, &|_| ()).await;
-    let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let fetched = match fetched {
-        Ok(fetched) => fetched,
-        Err(error) => {
-            progress.abandon();
-            return Err(error.into());
-        }
+    let fetched = tokio::select! {
+        fetched = offer.fetch(out, present, &fetching, &watch, &|_| ()) => fetched.map_err(Failure::from),
+        // Cancel-safe: a part keeps what came, and the next run begins behind it.
+        () = interrupt.cancelled() => Err(Failure::new(Exit::Interrupted, "stopped; what was fetched is kept")
+            .remedy("the same command goes on from there")),
     };
-    let came = format!("{} blobs, {}", fetched.fetched_blobs, bytes(fetched.fetched_bytes));
-    progress.finish(&format!("{came}; every signature and every blob holds"));
-    if printer.json {
-        return printer.value(&json!({
-            "bundle": args.out, "facts": facts, "fetched_blobs": fetched.fetched_blobs,
-            "fetched_bytes": fetched.fetched_bytes, "taken_blobs": fetched.taken_blobs,
-        }));
+    let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match fetched {
+        Ok(fetched) => {
+            let came = format!("{} blobs, {}", fetched.fetched_blobs, bytes(fetched.fetched_bytes));
+            progress.finish(&format!("{came}; every signature and every blob holds"));
+            Ok(fetched)
+        }
+        Err(failure) => {
+            progress.abandon();
+            Err(failure)
+        }
     }
-    printer.line(format!(
-        "{}: release {}; install it with `0711 install --bundle {0}`",
-        args.out.display(),
-        facts.version
-    ));
-    Ok(())
 }
 
 fn describe(facts: &Facts) -> String {
@@ -103,32 +122,42 @@ fn describe(facts: &Facts) -> String {
 }
 
 fn web(args: &FetchArgs) -> Outcome<WebOptions> {
-    let read = |path: &PathBuf| {
-        file::read_bounded(path, MAX_AUTHORITY_BYTES).during(format!("cannot use the authority `{}`", path.display()))
-    };
-    let authorities = args.authorities.iter().map(read).collect::<Outcome<_>>()?;
+    let authorities = args.authorities.iter().map(|path| authority(path)).collect::<Outcome<_>>()?;
     Ok(WebOptions { proxy: proxy(args)?, authorities, limit_rate: args.limit_rate, ..WebOptions::default() })
 }
 
-/// The proxy that was named, or the environment's.
+/// Reads the certificate of an authority.
+pub fn authority(path: &Path) -> Outcome<Vec<u8>> {
+    file::read_bounded(path, MAX_AUTHORITY_BYTES).during(format!("cannot use the authority `{}`", path.display()))
+}
+
+/// The proxy that was typed, or the environment's.
 fn proxy(args: &FetchArgs) -> Outcome<Option<ProxyAddress>> {
-    let refused = |reason: String| Failure::new(Exit::Usage, format!("the proxy cannot be used: {reason}"));
-    if let Some(named) = &args.proxy {
-        let proxy = ProxyAddress::parse(named).map_err(refused)?;
-        // Every user of this machine can read the words of a command.
-        return match proxy.has_password() {
-            false => Ok(Some(proxy)),
-            true => Err(refused("a password on the command line can be read by others".to_owned())
-                .remedy("put the whole address into the variable `https_proxy` instead")),
-        };
+    let Some(named) = &args.proxy else { return environment_proxy(&args.channel) };
+    let proxy = named_proxy(named)?;
+    // Every user of this machine can read the words of a command.
+    match proxy.has_password() {
+        false => Ok(Some(proxy)),
+        true => Err(Failure::new(Exit::Usage, "a proxy's password on the command line can be read by others")
+            .remedy("put the whole address into the variable `https_proxy` instead")),
     }
+}
+
+/// Reads a proxy's address.
+pub fn named_proxy(named: &str) -> Outcome<ProxyAddress> {
+    ProxyAddress::parse(named)
+        .map_err(|reason| Failure::new(Exit::Usage, format!("the proxy cannot be used: {reason}")))
+}
+
+/// Returns the proxy the environment names for this address.
+pub fn environment_proxy(address: &str) -> Outcome<Option<ProxyAddress>> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let excepted = variable("no_proxy").or_else(|| variable("NO_PROXY")).unwrap_or_default();
-    if !args.channel.starts_with("https://") || is_excepted(&args.channel, &excepted) {
+    if !address.starts_with("https://") || is_excepted(address, &excepted) {
         return Ok(None);
     }
     let named = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].into_iter().find_map(variable);
-    named.map(|named| ProxyAddress::parse(&named).map_err(refused)).transpose()
+    named.map(|named| named_proxy(&named)).transpose()
 }
 
 /// Whether `no_proxy` names the address's host, or a domain it is in.
