@@ -81,7 +81,7 @@ impl Layout {
         self.etc().join("trust.d")
     }
 
-    /// What was seen of release metadata: nothing older is taken after it.
+    /// What was seen of release metadata, one folder per root of trust: nothing older is taken after it.
     pub fn release_seen(&self) -> PathBuf {
         self.var().join("release-seen")
     }

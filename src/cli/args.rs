@@ -11,7 +11,9 @@ use base::{Role, Slug};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::{AuditArgs, AuditVerb, Since};
-pub use release::{BundleArgs, BundleVerb, ReleaseArgs, ReleaseVerb, RepairVerb, RootKeyArgs};
+pub use release::{
+    BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb, RootKeyArgs,
+};
 pub use support::SupportArgs;
 pub use update::{ConfigureArgs, PolicyArg, UpdateArgs, UpdateVerb};
 
