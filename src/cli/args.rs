@@ -12,7 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::{AuditArgs, AuditVerb, Since};
 pub use release::{
-    BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb, RootKeyArgs,
+    BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb,
+    RootKeyArgs,
 };
 pub use support::SupportArgs;
 pub use update::{ConfigureArgs, PolicyArg, UpdateArgs, UpdateVerb};
