@@ -36,11 +36,10 @@ pub fn read(log: &Log, since: Option<Timestamp>) -> Result<Reading, Error> {
         let bytes = file::read_bounded_nofollow(&path, FILE_READ_BYTES_MAX)?;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n").map(decode) {
-                Some(Some((record, digest))) => {
-                    if since.is_none_or(|since| record.at >= since) {
-                        reading.records.push(Kept { log: log.name, record, digest });
-                    }
+                Some(Some((record, digest))) if since.is_none_or(|since| record.at >= since) => {
+                    reading.records.push(Kept { log: log.name, record, digest });
                 }
+                Some(Some(_)) => {}
                 Some(None) => reading.unreadable += 1,
                 // Torn by a crash, or just being written.
                 None => {}

@@ -248,7 +248,7 @@ fn checkpoints_are_signed_once_there_is_a_key() {
     let place = Place::with(10);
     let key = place.key();
     place.add(140);
-    let verdict = verify(&place.log, &BTreeMap::new(), &[key.clone()]).unwrap();
+    let verdict = verify(&place.log, &BTreeMap::new(), std::slice::from_ref(&key)).unwrap();
     assert!(verdict.is_intact(), "{verdict:?}");
     assert_eq!((verdict.signed, verdict.signed_by_others), (2, 0));
     assert_eq!(place.verify().signed_by_others, 2, "without the key nothing is believed, and nothing is refused");
