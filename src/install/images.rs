@@ -143,8 +143,11 @@ fn outdated(images: &[LoadedImage], is_used: impl Fn(Digest) -> bool) -> Vec<Dig
     (0..unused.len()).filter(|at| !is_newest(*at)).map(|at| unused[at].id).collect()
 }
 
-/// The images each customer's plan names, without those of `without`; nothing for a plan that cannot be read.
-fn used(layout: &Layout, without: Option<&Slug>) -> Result<Vec<(Slug, Option<Vec<Digest>>)>, Error> {
+/// A customer and the images its plan names; nothing for a plan that cannot be read.
+type Use = (Slug, Option<Vec<Digest>>);
+
+/// The images each customer's plan names, without those of `without`.
+fn used(layout: &Layout, without: Option<&Slug>) -> Result<Vec<Use>, Error> {
     let others = installed(layout)?.into_iter().filter(|slug| Some(slug) != without);
     let images = |slug: &Slug| match read_plan(&layout.customer(slug)) {
         Ok(plan) => Some(plan.iter().flat_map(|plan| plan.images()).map(|image| image.id).collect()),
