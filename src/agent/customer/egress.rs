@@ -58,7 +58,7 @@ impl Watch {
     /// only while the roles are wanted: an uninstallation that removes rules and notes must not meet them again.
     fn look(&mut self, slug: &Slug, runtime: &Arc<Runtime>, is_wanted: bool, send: &mpsc::Sender<Event>) {
         let is_due = is_wanted && self.looked_at.is_none_or(|at| at.elapsed() > LOOK_EVERY);
-        if self.is_looking || !(is_due || !self.asked.is_empty()) {
+        if self.is_looking || (!is_due && self.asked.is_empty()) {
             return;
         }
         self.is_looking = true;

@@ -31,8 +31,11 @@ pub async fn run(context: &Context, args: &EventsArgs, interrupt: CancellationTo
     if events.is_empty() && !args.follow && !context.printer.json {
         context.printer.note("nothing happened, as far as is remembered");
     }
+    if !args.follow {
+        return Ok(());
+    }
     let client = Client::new(&context.layout);
-    while args.follow {
+    loop {
         tokio::select! {
             // Nothing is asked before the wait is over.
             () = interrupt.cancelled() => return Ok(()),
@@ -50,7 +53,6 @@ pub async fn run(context: &Context, args: &EventsArgs, interrupt: CancellationTo
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
 }
 
 fn print(context: &Context, event: &AgentEvent) -> Outcome {
