@@ -1,7 +1,5 @@
 //! The room at its face: real files and a real web server on loopback.
 
-pub(crate) mod server;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -114,12 +112,10 @@ impl Reply {
         stream.write_all(self.head.as_bytes())?;
         let body = &self.body[..self.cut.min(self.body.len())];
         stream.write_all(body)?;
-        if !self.is_endless {
-            return Ok(());
-        }
-        loop {
+        while self.is_endless {
             stream.write_all(body)?;
         }
+        Ok(())
     }
 }
 
@@ -370,7 +366,7 @@ async fn answers_that_are_not_the_model_are_refused() {
     for (reply, reason, asked) in [
         ("404", "the server answers 404 Not Found", 1),
         ("500", "the server answers 500 Internal Server Error", 4),
-        ("long", "the server sends more than 10000 bytes", 1),
+        ("long", "the server sends more than the model has", 1),
         ("short", "the server sends only 9999 bytes", 1),
         ("other", "it is another file: its digest is", 1),
     ] {

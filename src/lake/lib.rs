@@ -14,7 +14,6 @@
 
 mod access;
 mod analysis;
-mod canary;
 mod client;
 mod columns;
 mod durable;

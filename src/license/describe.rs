@@ -1,7 +1,7 @@
-use base::{Seen, Slug, Timestamp};
+use base::{Slug, Timestamp};
 use serde::Serialize;
 
-use crate::{Edition, Entitlement, Standing};
+use crate::{Edition, Entitlement, Seen, Standing};
 
 /// A checked license as `0711 license show` and `verify` print it, as lines or as JSON.
 #[derive(Clone, Debug, Serialize)]

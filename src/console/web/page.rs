@@ -131,7 +131,6 @@ fn header(page: &Page<'_>) -> Markup {
                         dt { (words.version) } dd data-is="version" { "–" }
                     }
                     ul {}
-                    div.notices role="status" {}
                 }
             }
             form method="post" action="/logout" {

@@ -6,7 +6,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use base::Pulse;
 use llama_cpp_2::model::params::LlamaModelParams;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,7 +29,6 @@ pub struct ChatModel {
     names: Names,
     tokenizer: ChatTokenizer,
     context_tokens: usize,
-    pulse: Pulse,
 }
 
 impl ChatModel {
@@ -47,15 +45,13 @@ impl ChatModel {
         let (commands, queue) = queue::sync_channel(QUEUE);
         let (ready, opened) = queue::sync_channel(1);
         let names = Names::default();
-        let pulse = Pulse::default();
-        let theirs = (Arc::clone(&names), pulse.clone());
+        let theirs = Arc::clone(&names);
         let owner = thread::Builder::new()
             .name("llm".into())
             .spawn(move || owner::run(model, options, queue, theirs, ready))
             .map_err(|error| Error::Backend { reason: error.to_string() })?;
         opened.recv().unwrap_or(Err(Error::Stopped))?;
-        let context_tokens = context_tokens as usize;
-        Ok(Self { commands, owner: Arc::new(owner), names, tokenizer, context_tokens, pulse })
+        Ok(Self { commands, owner: Arc::new(owner), names, tokenizer, context_tokens: context_tokens as usize })
     }
 
     /// Returns the answer as it is made. A refusal comes as the stream's only item.
@@ -149,11 +145,6 @@ impl ChatModel {
     /// Returns whether the model's thread still works. One that has ended never comes back: the role must start anew.
     pub fn is_alive(&self) -> bool {
         !self.owner.is_finished()
-    }
-
-    /// Returns the count of what it computed: a step is a token of an answer, or a piece of a prompt.
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
     }
 
     async fn change(&self, change: Change) -> Result<(), Error> {

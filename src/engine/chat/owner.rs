@@ -9,7 +9,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError, mpsc as queue},
 };
 
-use base::Pulse;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,7 +74,7 @@ pub(super) fn run(
     mut model: LlamaModel,
     options: ChatOptions,
     commands: queue::Receiver<Command>,
-    (names, pulse): (Names, Pulse),
+    names: Names,
     ready: queue::SyncSender<Result<(), Error>>,
 ) {
     let mut adapters = Adapters::default();
@@ -84,7 +83,7 @@ pub(super) fn run(
     loop {
         // The context borrows the model, and ends with this block: only then may the model change.
         let asked = {
-            let mut session = match Session::open(&model, options, pulse.clone()) {
+            let mut session = match Session::open(&model, options) {
                 Ok(session) => session,
                 Err(error) => {
                     tracing::error!(
