@@ -112,10 +112,12 @@ impl Reply {
         stream.write_all(self.head.as_bytes())?;
         let body = &self.body[..self.cut.min(self.body.len())];
         stream.write_all(body)?;
-        while self.is_endless {
+        if !self.is_endless {
+            return Ok(());
+        }
+        loop {
             stream.write_all(body)?;
         }
-        Ok(())
     }
 }
 
