@@ -47,12 +47,13 @@ pub enum Exit {
     Older = 10,
     Expired = 11,
     Damaged = 12,
+    Incomplete = 13,
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -66,6 +67,7 @@ impl Exit {
         Self::Older,
         Self::Expired,
         Self::Damaged,
+        Self::Incomplete,
         Self::Interrupted,
     ];
 
@@ -87,9 +89,10 @@ impl Exit {
             Self::Unavailable => "a service this command needs does not answer",
             Self::Limit => "a limit of the license was reached; what fitted was done",
             Self::Untrusted => "a bundle is not signed by a trusted root, or its metadata is not what was signed",
-            Self::Older => "a bundle is older than what this machine has seen or installed",
+            Self::Older => "a bundle or a backup is older than what this machine has seen",
             Self::Expired => "a bundle's metadata has expired",
-            Self::Damaged => "a bundle lacks a blob, or one is not what it is called",
+            Self::Damaged => "a bundle or a backup lacks a part, or one is not what was written",
+            Self::Incomplete => "a backup was made, without the files that could not be read; they are listed",
             Self::Interrupted => "stopped by Ctrl-C or a signal; the same command goes on from there",
         }
     }

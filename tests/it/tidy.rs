@@ -69,7 +69,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["base", "lake", "engine"]),
     ("train", &["base", "lake", "engine", "answer"]),
     ("console", &["base", "lake", "engine", "answer", "ingest", "access"]),
-    ("agent", &["base", "host", "license", "plan", "stack", "install"]),
+    ("backup", &["base"]),
+    ("agent", &["base", "backup", "host", "license", "plan", "stack", "install"]),
 ];
 
 #[test]
