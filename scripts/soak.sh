@@ -2,7 +2,7 @@
 # Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, the corpus of real files where it is at hand,
 # and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes about an hour on two cores.
 #
-#   scripts/soak.sh                 the kills, in containers too, and the corpus
+#   scripts/soak.sh                 the kills, in containers too, a backup of 5,000 documents, and the corpus
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
 #   scripts/soak.sh corpus          the corpus
 #   scripts/soak.sh peft ROOT       PEFT against the adapter of the installation below ROOT
@@ -34,6 +34,6 @@ PY
     exit
 fi
 export ZERO711_SOAK=1
-for story in ${1:-kill docker airgap corpus}; do
+for story in ${1:-kill docker airgap backup corpus}; do
     bash "$here/scripts/test.sh" "$story"
 done

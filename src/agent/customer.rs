@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use self::role::Supervised;
 use self::status::KnownLicense;
+use crate::backup::Backups;
 use crate::budget::Verdict;
 use crate::facts;
 use crate::supervisor::{Event, Order, Past, StartFailure, chain};
@@ -35,6 +36,7 @@ pub(crate) struct Customer {
     license: Option<KnownLicense>,
     documents: Option<u64>,
     counted_at: Option<Instant>,
+    backups: Backups,
 }
 
 /// What tells that configuration or binary have changed, without reading them.
@@ -76,6 +78,7 @@ impl Customer {
             license: None,
             documents: None,
             counted_at: None,
+            backups: Backups::default(),
         }
     }
 
@@ -133,6 +136,14 @@ impl Customer {
         }
         self.stop(to_stop, send);
         self.count(send);
+        // Who stopped the roles may be about to change what they work on.
+        if self.is_wanted {
+            self.backups.look(layout, &self.layout, self.clock, send);
+        }
+    }
+
+    pub(crate) fn backed_up(&mut self) {
+        self.backups.ended();
     }
 
     /// Opens the configuration when it, or the binary, is another one than before.

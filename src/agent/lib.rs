@@ -4,6 +4,8 @@
 //! again those that end (with back-off and a budget), and answers on a socket that admits root and its own user
 //! ([`Client`]). When it is told to end, its roles go on; only `stop` ends them.
 //!
+//! Once a day it starts `0711 backup create`, where the customer has a schedule: a process of its own, at low priority.
+//!
 //! It never opens a table, a model or a customer's file: what it reports about them it reads from small state files of ours
 //! or asks the roles over HTTP.
 //!
@@ -13,6 +15,7 @@
 //! - nothing in that task waits for a role: probes and stops run beside it, with deadlines, and report back;
 //! - a role that ends five times in ten minutes stays down until a person starts it.
 
+mod backup;
 mod budget;
 mod customer;
 mod error;

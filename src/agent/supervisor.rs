@@ -26,6 +26,8 @@ pub(crate) enum Event {
     Counted { slug: Slug, documents: Option<u64> },
     /// A role was started, or could not be.
     Started { slug: Slug, role: Role, outcome: Result<RoleRecord, StartFailure> },
+    /// A backup ended; how, it kept note of itself.
+    BackedUp { slug: Slug },
     /// Roles were stopped, or could not be.
     Stopped { slug: Slug, outcomes: Vec<(Role, Result<(), String>)> },
 }
@@ -153,6 +155,12 @@ impl Supervisor {
             Event::Counted { slug, documents } => {
                 if let Some(customer) = self.customers.get_mut(&slug) {
                     customer.counted(documents);
+                }
+                false
+            }
+            Event::BackedUp { slug } => {
+                if let Some(customer) = self.customers.get_mut(&slug) {
+                    customer.backed_up();
                 }
                 false
             }

@@ -159,7 +159,7 @@ impl Bucket {
         let listed = listed.map_err(Self::failed("list", prefix))?;
         let name = |path: &Path| {
             let path = path.as_ref();
-            if self.prefix.as_ref().is_empty() { path.to_owned() } else { path.trim_start_matches(&root).to_owned() }
+            path.strip_prefix(&root).unwrap_or(path).to_owned()
         };
         let piece = |found: object_store::ObjectMeta| Listed {
             name: name(&found.location),

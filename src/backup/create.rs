@@ -95,12 +95,14 @@ impl Create<'_> {
             Memory::read(layout)?.check(&repository)?;
         }
         let mut problems = Vec::new();
-        let known = repository.packs(&mut problems)?;
+        let mut known = repository.packs(&mut problems)?;
         // An index that cannot be read is made anew from what the packs say of themselves.
         repository.catalog.indexes.retain(|entry| !problems.iter().any(|bad| bad.what == index_name(&entry.id)));
         // What an interrupted run wrote is as good as what this one would write.
-        let adopted = repository.unknown_packs(&known)?;
-        settle(&mut repository, events)?;
+        let mut adopted = repository.unknown_packs(&known)?;
+        if settle(&mut repository, &adopted, events)? {
+            known.append(&mut adopted);
+        }
         let mut chunks = locate(&adopted);
         chunks.extend(locate(&known));
         let newest = repository.snapshots().iter().rev().find(|entry| entry.customer == *layout.slug());
@@ -206,8 +208,10 @@ pub(crate) fn summary(snapshot: &Snapshot, size_bytes: u64, added_bytes: u64) ->
     }
 }
 
-/// Takes in a backup whose making ended after its description was written and before the catalog was.
-fn settle(repository: &mut Repository, events: Sink<'_>) -> Result<(), Error> {
+/// Takes in a backup whose making ended after its description was written and before the catalog was, with the packs no index
+/// knows. Returns whether there was one.
+fn settle(repository: &mut Repository, packs: &[PackEntry], events: Sink<'_>) -> Result<bool, Error> {
+    let mut next = repository.catalog.clone();
     for piece in repository.store.list("snapshots")? {
         let Some(id) = piece.name.strip_prefix("snapshots/").and_then(SnapshotId::parse) else { continue };
         if repository.snapshots().iter().any(|entry| entry.id == id) {
@@ -216,8 +220,7 @@ fn settle(repository: &mut Repository, events: Sink<'_>) -> Result<(), Error> {
         match repository.snapshot(&id) {
             Ok(snapshot) if snapshot.sequence == repository.generation() + 1 => {
                 events(Event::Note(format!("the backup {} of {} is taken in", id.short(), snapshot.started)));
-                let entry = summary(&snapshot, piece.size_bytes, 0);
-                repository.catalog.snapshots.push(entry);
+                next.snapshots.push(summary(&snapshot, piece.size_bytes, 0));
             }
             // It was pruned, by a run that did not get to removing it.
             Ok(_) => {}
@@ -225,7 +228,14 @@ fn settle(repository: &mut Repository, events: Sink<'_>) -> Result<(), Error> {
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    if next.snapshots.len() == repository.snapshots().len() {
+        return Ok(false);
+    }
+    if !packs.is_empty() {
+        next.indexes.push(repository.put_index(packs.to_vec())?);
+    }
+    repository.put_catalog(next)?;
+    Ok(true)
 }
 
 /// What is known so far of the backup that is made.

@@ -27,8 +27,6 @@ pub enum Error {
     Place { place: String, reason: String },
     #[error("there is no backup at `{place}`")]
     NoRepository { place: String },
-    #[error("`{place}` was another backup before: its key is not the one that was kept here")]
-    OtherRepository { place: String },
     #[error("`{what}` of the backup was written by a newer 0711 (format {found}, this one knows {known})")]
     Newer { what: String, found: u32, known: u32 },
     #[error("this key does not open the backup")]
@@ -128,9 +126,6 @@ impl Explain for Error {
             Self::Place { .. } => "name a new or an empty folder with `--to DIR`",
             Self::NoRepository { .. } => {
                 "check the path and that the medium is mounted; `0711 backup create --to DIR` makes a backup"
-            }
-            Self::OtherRepository { .. } => {
-                "check that the right medium is mounted; name another folder with `--to DIR` to begin a new backup"
             }
             Self::Newer { .. } => "use the version of 0711 that wrote it, or a later one",
             Self::WrongKey | Self::NoKey => {

@@ -34,6 +34,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod verify;
 
 pub use bucket::{Access, Bucket};

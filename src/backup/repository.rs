@@ -173,6 +173,7 @@ impl Repository {
     /// Returns the newest catalog that can be read, and what is wrong with those that cannot.
     fn find_catalog(&self, problems: &mut Vec<Problem>) -> Result<Option<Catalog>, Error> {
         let mut found: Option<Catalog> = None;
+        let mut newer = None;
         let mut generations: Vec<u64> =
             self.store.list("catalog")?.iter().filter_map(|piece| generation(&piece.name)).collect();
         generations.sort_unstable();
@@ -181,9 +182,18 @@ impl Repository {
             match self.document::<Catalog>(Kind::Catalog, &name) {
                 Ok(catalog) if catalog.generation == *generation => found = found.or(Some(catalog)),
                 Ok(_) => problems.push(Problem::new(name, "it is of another generation than its name")),
-                Err(error @ Error::Newer { .. }) => return Err(error),
-                Err(error) => problems.push(Problem::of(&name, error)?),
+                Err(error) => {
+                    problems.push(Problem::new(&name, chain(&error)));
+                    match error {
+                        Error::Newer { .. } => newer = Some(error),
+                        error => drop(Problem::of(&name, error)?),
+                    }
+                }
             }
+        }
+        // One that seems newer beside one that can be read is a damaged one.
+        if let (None, Some(newer)) = (&found, newer) {
+            return Err(newer);
         }
         let newest = generations.last().copied().unwrap_or(0);
         for earlier in newest.saturating_sub(KEPT_CATALOGS - 1)..newest {
@@ -328,14 +338,20 @@ type ReadHeader = (Header, Vec<u8>, Vec<u8>);
 /// Reads both copies of the header, authenticated by nobody.
 fn read_headers(store: &Store) -> Result<[Option<ReadHeader>; 2], Error> {
     let mut found = [None, None];
+    let mut newer = None;
     for (name, place) in HEADERS.iter().zip(&mut found) {
         match store.get(name, HEADER_BYTES_MAX).and_then(|bytes| parse_header(name, bytes)) {
             Ok(header) => *place = Some(header),
+            Err(error @ Error::Newer { .. }) => newer = Some(error),
             Err(Error::Damaged { .. } | Error::Missing { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(found)
+    // One that seems newer beside one that can be read is a damaged one.
+    match newer {
+        Some(newer) if found.iter().all(Option::is_none) => Err(newer),
+        _ => Ok(found),
+    }
 }
 
 fn parse_header(name: &str, mut bytes: Vec<u8>) -> Result<ReadHeader, Error> {

@@ -6,9 +6,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -30,6 +30,7 @@ use crate::{
     repository::{Problem, Repository, locate, snapshot_name},
     source::name,
     store::Store,
+    tree::{check_space, files_below, make_folder, remove_all, sync_folders},
 };
 
 /// Changes a small file on its way back: gets its name in the backup and its bytes, and returns other bytes, or nothing to
@@ -38,8 +39,6 @@ pub type Rewrite<'a> = &'a (dyn Fn(&str, &[u8]) -> Option<Vec<u8>> + Send + Sync
 
 /// Files up to this size are shown to [`Restore::rewrite`].
 const REWRITTEN_BYTES_MAX: u64 = 1 << 20;
-/// Room that is left free on the target.
-const SPARE_BYTES: u64 = 64 << 20;
 
 /// A backup that is to be put back.
 pub struct Restore<'a> {
@@ -130,7 +129,7 @@ impl Restore<'_> {
         let files: Vec<(&FileEntry, PathBuf)> =
             snapshot.files.iter().filter_map(|file| Some((file, self.target(&staging, &file.path)?))).collect();
         let total: u64 = files.iter().map(|(file, _)| file.size_bytes).sum();
-        authenticate(&repository, &files, &located, &mut Meter::new(events, total), cancel)?;
+        let proven = Proven::prove(&repository, files, located, &mut Meter::new(events, total), cancel)?;
 
         fs::create_dir_all(&parent).map_err(Error::write(&parent))?;
         let _own = Lock::try_acquire(&lock, "backup restore").map_err(Error::Busy)?;
@@ -138,11 +137,13 @@ impl Restore<'_> {
         for left in [staging.dir(), staging.etc()] {
             remove_all(left)?;
         }
-        let written = self.write(&repository, &snapshot, &staging, &files, &located, events, cancel);
+        let written = self.write(&proven, &snapshot, &staging, &mut Meter::new(events, total), cancel);
         let moved = written.and_then(|etc| {
             self.check_place(&place, &etc)?;
             self.move_in(&place, &staging)
         });
+        // Two who restore the same customer at once are told apart by the place itself: one of them finds it taken.
+        let _ = fs::remove_file(&lock);
         if moved.is_err() {
             for left in [staging.dir(), staging.etc()] {
                 remove_all(left)?;
@@ -152,7 +153,7 @@ impl Restore<'_> {
             snapshot: snapshot.id,
             customer: slug.clone(),
             made: snapshot.started,
-            files: files.len() as u64,
+            files: proven.files.len() as u64,
             bytes: total,
             lake: snapshot.lake,
             needs: snapshot.needs.clone(),
@@ -206,22 +207,22 @@ impl Restore<'_> {
         }
         // They describe an installation that is not there: `install` would take them for its own. They are kept to be read.
         let of_installation = [staging.plan(), staging.journal(), staging.receipt(), staging.backup_schedule()];
-        if of_installation.contains(&target) || target.starts_with(staging.deployment()) {
+        if let Ok(below) = target.strip_prefix(staging.deployment()) {
+            return Some(staging.former().join(below));
+        }
+        if of_installation.contains(&target) {
             return Some(staging.former().join(target.file_name()?));
         }
         Some(target)
     }
 
     /// Writes everything beside its place. Returns the configuration's files by their path below its folder.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one restore, named where they come from")]
     fn write(
         &self,
-        repository: &Repository,
+        proven: &Proven<'_>,
         snapshot: &Snapshot,
         staging: &CustomerLayout,
-        files: &[(&FileEntry, PathBuf)],
-        located: &HashMap<ChunkId, Location>,
-        events: Sink<'_>,
+        meter: &mut Meter<'_>,
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<PathBuf, Digest>, Error> {
         for root in [staging.dir(), staging.etc()] {
@@ -234,17 +235,16 @@ impl Restore<'_> {
                 make_folder(&path, folder.mode)?;
             }
         }
-        let mut meter = Meter::new(events, files.iter().map(|(file, _)| file.size_bytes).sum());
-        let mut reader = ChunkReader::new(&repository.store, &repository.keys);
+        let mut reader = proven.reader();
         let mut etc = BTreeMap::new();
-        for (entry, path) in files {
+        for (entry, path) in &proven.files {
             if cancel.is_cancelled() {
                 return Err(Error::Interrupted);
             }
             if let Some(parent) = path.parent() {
                 make_folder(parent, 0o700)?;
             }
-            let digest = self.write_file(entry, path, located, &mut reader, &mut meter)?;
+            let digest = self.write_file(proven, entry, path, &mut reader, meter)?;
             if let Ok(below) = path.strip_prefix(staging.etc()) {
                 etc.insert(below.to_owned(), digest);
             }
@@ -258,9 +258,9 @@ impl Restore<'_> {
     /// Writes a file and returns the digest of what was written.
     fn write_file(
         &self,
+        proven: &Proven<'_>,
         entry: &FileEntry,
         path: &Path,
-        located: &HashMap<ChunkId, Location>,
         reader: &mut ChunkReader<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<Digest, Error> {
@@ -270,7 +270,7 @@ impl Restore<'_> {
         let mut writer = DigestWriter::new(&file);
         let mut small = Vec::new();
         for chunk in &entry.chunks {
-            let content = reader.read(chunk, find(chunk, located, entry)?)?;
+            let content = reader.read(chunk, proven.find(chunk, entry)?)?;
             writer.write_all(&content).map_err(failed())?;
             meter.add(content.len() as u64, || entry.path.clone());
             if entry.size_bytes <= REWRITTEN_BYTES_MAX {
@@ -350,87 +350,48 @@ fn find_chunks(
     Ok(located)
 }
 
-fn find<'a>(
-    chunk: &ChunkId,
-    located: &'a HashMap<ChunkId, Location>,
-    entry: &FileEntry,
-) -> Result<&'a Location, Error> {
-    located.get(chunk).ok_or_else(|| Error::damaged(&entry.path, "a part of it is missing"))
+/// The files of a backup, where they go, and where their chunks stand. It exists only if every chunk was read and authenticated.
+struct Proven<'a> {
+    repository: &'a Repository,
+    files: Vec<(&'a FileEntry, PathBuf)>,
+    located: HashMap<ChunkId, Location>,
 }
 
-/// Reads and authenticates every chunk once, pack by pack.
-fn authenticate(
-    repository: &Repository,
-    files: &[(&FileEntry, PathBuf)],
-    located: &HashMap<ChunkId, Location>,
-    meter: &mut Meter<'_>,
-    cancel: &CancellationToken,
-) -> Result<(), Error> {
-    let mut needed: BTreeMap<(crate::format::PackId, u32), (ChunkId, Location)> = BTreeMap::new();
-    for (entry, _) in files {
-        for chunk in &entry.chunks {
-            let at = *find(chunk, located, entry)?;
-            needed.insert((at.pack, at.place), (*chunk, at));
+impl<'a> Proven<'a> {
+    /// Reads every chunk that is needed once, pack by pack.
+    fn prove(
+        repository: &'a Repository,
+        files: Vec<(&'a FileEntry, PathBuf)>,
+        located: HashMap<ChunkId, Location>,
+        meter: &mut Meter<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Error> {
+        let proven = Self { repository, files, located };
+        let mut needed = BTreeMap::new();
+        for (entry, _) in &proven.files {
+            for chunk in &entry.chunks {
+                let at = *proven.find(chunk, entry)?;
+                needed.insert((at.pack, at.place), (*chunk, at));
+            }
         }
-    }
-    let mut reader = ChunkReader::new(&repository.store, &repository.keys);
-    for (id, at) in needed.values() {
-        if cancel.is_cancelled() {
-            return Err(Error::Interrupted);
+        let mut reader = proven.reader();
+        for (id, at) in needed.values() {
+            if cancel.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            let content = reader.read(id, at)?;
+            meter.add(content.len() as u64, || "proving what is needed".to_owned());
         }
-        let content = reader.read(id, at)?;
-        meter.add(content.len() as u64, || "proving what is needed".to_owned());
+        Ok(proven)
     }
-    Ok(())
-}
 
-fn check_space(parent: &Path, needed: u64) -> Result<(), Error> {
-    let stat = rustix::fs::statvfs(parent).map_err(|error| Error::read(parent)(error.into()))?;
-    let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let needed_bytes = needed.saturating_add(SPARE_BYTES);
-    if free_bytes < needed_bytes {
-        return Err(Error::Space { path: parent.to_owned(), needed_bytes, free_bytes });
+    fn reader(&self) -> ChunkReader<'a> {
+        ChunkReader::new(&self.repository.store, &self.repository.keys)
     }
-    Ok(())
-}
 
-fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
-    let failed = || Error::write(path);
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed())?;
-    // Whatever it was: its owner must get in to write the rest.
-    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777 | 0o700)).map_err(failed())
-}
-
-fn sync_folders(folder: &Path) -> Result<(), Error> {
-    for entry in fs::read_dir(folder).map_err(Error::read(folder))? {
-        let entry = entry.map_err(Error::read(folder))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            sync_folders(&entry.path())?;
-        }
+    fn find(&self, chunk: &ChunkId, entry: &FileEntry) -> Result<&Location, Error> {
+        self.located.get(chunk).ok_or_else(|| Error::damaged(&entry.path, "a part of it is missing"))
     }
-    sync_dir(folder).map_err(Error::write(folder))
-}
-
-fn remove_all(path: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::write(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-fn files_below(folder: &Path) -> Result<Vec<(PathBuf, Digest)>, Error> {
-    let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(found) };
-    for entry in entries {
-        let path = entry.map_err(Error::read(folder))?.path();
-        if path.is_dir() {
-            found.extend(files_below(&path)?);
-        } else {
-            let file = File::open(&path).map_err(Error::read(&path))?;
-            found.push((path.clone(), Digest::of_reader(file).map_err(Error::read(&path))?));
-        }
-    }
-    Ok(found)
 }
 
 /// Returns the name in a backup of a customer's file, for [`Rewrite`].

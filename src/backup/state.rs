@@ -106,7 +106,7 @@ impl Memory {
         }
     }
 
-    /// Returns which repository was at a place when this machine last saw one there.
+    /// Returns a repository that was seen at a place.
     pub fn known_at(&self, place: &str) -> Option<RepositoryId> {
         let at = self.repositories.iter().find(|(_, seen)| seen.place == place);
         at.and_then(|(id, _)| RepositoryId::parse(id))
@@ -121,10 +121,8 @@ impl Memory {
     /// Takes note of a repository's state.
     pub(crate) fn saw(layout: &CustomerLayout, repository: &Repository) -> Result<(), Error> {
         let mut memory = Self::read(layout)?;
-        let place = repository.store.place();
-        // At a place is one repository: another one that was there is somewhere else now, or gone.
-        memory.repositories.retain(|_, seen| seen.place != place);
-        let seen = Seen { place, generation: repository.generation() };
+        // Media take turns at one place: what was seen of the others stays.
+        let seen = Seen { place: repository.store.place(), generation: repository.generation() };
         memory.repositories.insert(repository.id().hex(), seen);
         memory.write(layout)
     }
@@ -149,11 +147,18 @@ impl Memory {
                     skipped: created.entry.skipped,
                 });
             }
-            Err(error) => {
-                let failure = Failure { started, place: place.to_owned(), error: chain(error) };
-                memory.last_failure = Some(failure);
-            }
+            Err(error) => return Self::failed(layout, started, place, &chain(error)),
         }
+        memory.write(layout)
+    }
+
+    /// Takes note of a backup that failed.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Malformed`], [`Error::Write`].
+    pub fn failed(layout: &CustomerLayout, started: Timestamp, place: &str, error: &str) -> Result<(), Error> {
+        let mut memory = Self::read(layout)?;
+        memory.last_failure = Some(Failure { started, place: place.to_owned(), error: error.to_owned() });
         memory.write(layout)
     }
 }

@@ -1,5 +1,9 @@
 //! The room at its face: what whoever relies on a backup can rely on.
 
+mod bucket;
+mod damage;
+mod ends;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -278,222 +282,6 @@ fn a_second_backup_reads_and_writes_only_what_changed() {
 }
 
 #[test]
-fn a_hundred_corruptions_are_noticed_by_the_proof_and_before_anything_is_restored() {
-    let world = World::new();
-    world.create(1).unwrap();
-    let first = world.pieces();
-    world.commit("c", &noise(3, 1_000_000));
-    world.create(2).unwrap();
-    let whole = world.pieces();
-    let seed = u64::from_le_bytes(random());
-    let mut numbers = noise(seed, 10_000).into_iter();
-    let mut below = |most: usize| {
-        let number = (0..4).fold(0_usize, |number, _| number << 8 | usize::from(numbers.next().unwrap()));
-        number % most
-    };
-    let names: Vec<&String> = whole.keys().collect();
-    let of = |prefix: &str| -> Vec<&String> { names.iter().copied().filter(|name| name.starts_with(prefix)).collect() };
-    for round in 0..100 {
-        let mut pieces = whole.clone();
-        let name = names[below(names.len())].clone();
-        let length = whole[&name].len();
-        let what = match round % 6 {
-            0 | 1 => {
-                let bit = below(length * 8);
-                pieces.get_mut(&name).unwrap()[bit / 8] ^= 1 << (bit % 8);
-                format!("bit {bit} of {name}")
-            }
-            2 => {
-                let shorter = below(length);
-                pieces.get_mut(&name).unwrap().truncate(shorter);
-                format!("{name} cut to {shorter} of {length}")
-            }
-            3 => {
-                pieces.remove(&name);
-                format!("{name} removed")
-            }
-            4 => {
-                let kind = ["/packs/", "/snapshots/", "/index/", "/catalog/"][below(4)];
-                let [a, b] = [0, 1].map(|which| of(kind)[which].clone());
-                pieces.insert(a.clone(), whole[&b].clone());
-                pieces.insert(b.clone(), whole[&a].clone());
-                format!("{a} and {b} swapped")
-            }
-            _ => {
-                // An older catalog in the place of the newest, or the newest taken away.
-                let newest = of("/catalog/").last().unwrap().to_string();
-                let older = first.keys().rfind(|name| name.starts_with("/catalog/")).unwrap();
-                if below(2) == 0 {
-                    pieces.insert(newest.clone(), first[older].clone());
-                } else {
-                    pieces.remove(&newest);
-                }
-                format!("{newest} rolled back")
-            }
-        };
-        world.lay(&pieces);
-        let what = format!("seed {seed}, round {round}: {what}");
-        match Repository::find(&Store::folder(world.medium()).unwrap()) {
-            Ok(_) => {}
-            // Both copies of the header are never hit at once.
-            Err(error) => panic!("{what}: {error}"),
-        }
-        let noticed = world.verify(Depth::Everything);
-        assert!(noticed.is_err() || !noticed.as_ref().unwrap().problems.is_empty(), "{what}: {noticed:?}");
-        let to = format!("new{round}");
-        let restored = world.restore(&to);
-        match restored {
-            Err(error) => {
-                assert!(error.is_of_content(), "{what}: {error}");
-                assert!(world.nothing_was_written(&to), "{what}: something was written");
-            }
-            // What was hit was not needed: a header, a catalog before the newest, or the newest backup itself.
-            Ok(restored) => {
-                let is_newest = restored.lake.unwrap().commit == 2;
-                let mut expected = world.expected();
-                if !is_newest {
-                    expected.remove("var/lakehouse/delta/documents/c");
-                }
-                assert_eq!(world.restored(&to), expected, "{what}");
-                assert!(!restored.problems.is_empty() || !noticed.unwrap().problems.is_empty(), "{what}");
-            }
-        }
-        let _ = fs::remove_dir_all(world.dir.path().join(&to));
-    }
-}
-
-#[test]
-fn mending_puts_aside_what_is_damaged_and_the_next_backup_makes_it_good() {
-    let world = World::new();
-    world.create(1).unwrap();
-    world.commit("c", &noise(3, 1_000_000));
-    world.create(2).unwrap();
-    let whole = world.pieces();
-    for name in whole.keys() {
-        for removes in [false, true] {
-            let mut pieces = whole.clone();
-            if removes {
-                pieces.remove(name);
-            } else {
-                let content = pieces.get_mut(name).unwrap();
-                let middle = content.len() / 2;
-                content[middle] ^= 1;
-            }
-            world.lay(&pieces);
-            let found = mend(&world.store(), &world.key, &|_| (), &CancellationToken::new()).unwrap();
-            assert!(!found.problems.is_empty(), "{name}");
-            let is_pack = name.starts_with("/packs/");
-            let after = world.verify(Depth::Everything).unwrap();
-            let is_only_lacking = after.problems.iter().all(|problem| problem.what.starts_with("snapshots/"));
-            assert!(if is_pack { is_only_lacking } else { after.problems.is_empty() }, "{name}: {:?}", after.problems);
-            world.create(3).unwrap();
-            let after = world.verify(Depth::Everything).unwrap();
-            assert_eq!(after.problems, [], "{name}");
-            let lost = u64::from(name.starts_with("/snapshots/"));
-            assert_eq!(after.snapshots, 3 - lost, "{name}");
-            let to = tempfile::tempdir_in(world.dir.path()).unwrap();
-            let to = to.path().join("new").display().to_string();
-            world.restore(&to).unwrap();
-            assert_eq!(world.restored(&to), world.expected(), "{name}");
-        }
-    }
-}
-
-#[test]
-fn a_backup_that_ends_anywhere_leaves_the_others_and_its_packs_to_the_next() {
-    let world = World::new();
-    world.create(1).unwrap();
-    let before = world.pieces();
-    let expected = world.expected();
-    world.commit("c", &noise(3, 2_000_000));
-    let added = world.create(2).unwrap().entry.added_bytes;
-    let after = world.pieces();
-    // In the order they are written.
-    let new =
-        |prefix: &str| after.keys().filter(|name| name.starts_with(prefix) && !before.contains_key(*name)).cloned();
-    let written: Vec<String> = ["/packs/", "/index/", "/snapshots/", "/catalog/"].into_iter().flat_map(new).collect();
-    assert_eq!(written.len(), 4);
-    for count in 0..=written.len() {
-        let mut pieces = before.clone();
-        pieces.extend(written[..count].iter().map(|name| (name.clone(), after[name].clone())));
-        pieces.insert("/packs/.tmp-0123".to_owned(), b"torn".to_vec());
-        world.lay(&pieces);
-        // The memory of this machine says that the second backup was made; another machine knows nothing of it.
-        fs::remove_dir_all(world.customer().backup_state()).unwrap();
-        let to = format!("killed{count}");
-        world.restore(&to).unwrap();
-        let mut whole = world.expected();
-        if count < 4 {
-            whole = expected.clone();
-        }
-        assert_eq!(world.restored(&to), whole, "after {count} pieces");
-        let again = world.create(3).unwrap();
-        assert_eq!(again.entry.added_bytes > 0, count == 0, "what was written is used: {added} bytes");
-        assert_eq!(world.verify(Depth::Everything).unwrap().problems, []);
-        world.restore(&format!("again{count}")).unwrap();
-        assert_eq!(world.restored(&format!("again{count}")), world.expected());
-        let pruned = world.prune(Keep { last: 9, ..Keep::default() }, false).unwrap();
-        assert_eq!(pruned.removed, []);
-        assert_eq!(world.verify(Depth::Everything).unwrap().leftovers, Vec::<String>::new());
-        assert!(!world.medium().join("packs/.tmp-0123").exists());
-    }
-}
-
-#[test]
-fn pruning_that_ends_anywhere_loses_no_backup_that_stays() {
-    let world = World::new();
-    for day in 1..=4_u32 {
-        world.commit("changing", &noise(u64::from(day), 900_000));
-        world.commit(&format!("only{day}"), &noise(u64::from(day) + 50, 600_000));
-        if day > 1 {
-            fs::remove_file(world.customer().lake_pin().join("delta/documents").join(format!("only{}", day - 1)))
-                .unwrap();
-        }
-        world.create(day).unwrap();
-    }
-    let before = world.pieces();
-    let keep = Keep { last: 2, ..Keep::default() };
-    let dry = world.prune(keep, true).unwrap();
-    assert_eq!(world.pieces(), before, "a dry run changes nothing");
-    let pruned = world.prune(keep, false).unwrap();
-    assert_eq!((dry.kept.clone(), dry.removed.clone()), (pruned.kept.clone(), pruned.removed.clone()));
-    assert_eq!((pruned.kept.len(), pruned.removed.len()), (2, 2));
-    assert!(pruned.freed_bytes > 1_500_000, "{}", pruned.freed_bytes);
-    assert!(pruned.rewritten_bytes > 0, "the first pack holds what all need and what nobody needs");
-    let after = world.pieces();
-    let size = |pieces: &BTreeMap<String, Vec<u8>>| pieces.values().map(Vec::len).sum::<usize>();
-    assert!(size(&after) + 1_500_000 < size(&before));
-    let new =
-        |prefix: &str| after.keys().filter(|name| name.starts_with(prefix) && !before.contains_key(*name)).cloned();
-    let written: Vec<String> = ["/packs/", "/index/", "/catalog/"].into_iter().flat_map(new).collect();
-    let old =
-        |prefix: &str| before.keys().filter(|name| name.starts_with(prefix) && !after.contains_key(*name)).cloned();
-    let removed: Vec<String> = ["/catalog/", "/snapshots/", "/index/", "/packs/"].into_iter().flat_map(old).collect();
-    for count in 0..=written.len() + removed.len() {
-        let mut pieces = before.clone();
-        pieces.extend(written.iter().take(count).map(|name| (name.clone(), after[name].clone())));
-        for name in removed.iter().take(count.saturating_sub(written.len())) {
-            pieces.remove(name);
-        }
-        world.lay(&pieces);
-        fs::remove_dir_all(world.customer().backup_state()).unwrap();
-        assert_eq!(world.verify(Depth::Everything).unwrap().problems, [], "after {count} steps");
-        let again = world.prune(keep, false).unwrap();
-        assert_eq!(again.kept, pruned.kept, "after {count} steps");
-        assert_eq!(world.verify(Depth::Everything).unwrap().leftovers, Vec::<String>::new());
-        for entry in &pruned.kept {
-            let to = format!("killed{count}-{}", entry.sequence);
-            let id = entry.id.hex();
-            world.restore_as(&to, |restore| restore.which = Some(&id)).unwrap();
-        }
-        let newest = format!("killed{count}-{}", pruned.kept[1].sequence);
-        assert_eq!(world.restored(&newest), world.expected());
-        let next = world.create(9).unwrap();
-        assert_eq!(next.entry.added_bytes, 0, "everything is there still");
-    }
-}
-
-#[test]
 fn nothing_in_place_is_overwritten_and_what_is_replaced_is_kept() {
     let world = World::new();
     world.create(1).unwrap();
@@ -511,23 +299,6 @@ fn nothing_in_place_is_overwritten_and_what_is_replaced_is_kept() {
     let again = replace().unwrap();
     assert_eq!(again.aside.len(), 2);
     assert!(again.aside.iter().all(|path| path.exists() && !restored.aside.contains(path)));
-}
-
-#[test]
-fn a_restore_that_ended_between_its_two_renames_goes_on() {
-    let world = World::new();
-    world.create(1).unwrap();
-    world.restore("new").unwrap();
-    let there = Layout::rooted(world.dir.path().join("new"));
-    fs::remove_dir_all(there.customer(&world.slug).dir()).unwrap();
-    write(&there.restoring(&world.slug).dir().join("half"), b"written");
-    world.restore("new").unwrap();
-    assert_eq!(world.restored("new"), world.expected());
-    assert!(!there.restoring(&world.slug).dir().exists());
-    // Another license is somebody else's.
-    fs::remove_dir_all(there.customer(&world.slug).dir()).unwrap();
-    fs::write(there.customer(&world.slug).license(), b"another").unwrap();
-    assert!(matches!(world.restore("new"), Err(Error::Occupied { .. })));
 }
 
 #[test]
@@ -568,78 +339,6 @@ fn files_that_cannot_be_read_are_listed_and_the_others_are_safe() {
 }
 
 #[test]
-fn an_interrupted_backup_loses_nothing_it_has_read() {
-    let world = World::new();
-    world.commit("large", &noise(5, 80_000_000));
-    let cancel = CancellationToken::new();
-    let stop = |event: Event| {
-        if matches!(event, Event::Progress(progress) if progress.done > 50) {
-            cancel.cancel();
-        }
-    };
-    assert!(matches!(world.create_as(1, &stop, &cancel), Err(Error::Interrupted)));
-    let memory = Memory::read(&world.customer()).unwrap();
-    assert!(memory.last_success.is_none() && memory.last_failure.is_some());
-    let written: usize = world.pieces().values().map(Vec::len).sum();
-    assert!(written > 30_000_000, "{written}");
-    let created = world.create(2).unwrap();
-    assert!(created.entry.added_bytes as usize + written < 90_000_000, "{written} bytes were used");
-    let memory = Memory::read(&world.customer()).unwrap();
-    assert!(memory.last_success.is_some() && memory.last_failure.is_none());
-    assert_eq!(world.verify(Depth::Everything).unwrap().problems, []);
-}
-
-#[test]
-fn an_older_state_of_the_medium_is_noticed() {
-    let world = World::new();
-    world.create(1).unwrap();
-    let first = world.pieces();
-    world.commit("c", b"more");
-    world.create(2).unwrap();
-    world.lay(&first);
-    assert!(matches!(world.create(3), Err(Error::RolledBack { seen: 2, found: 1 })));
-    assert!(matches!(world.prune(Keep { last: 1, ..Keep::default() }, false), Err(Error::RolledBack { .. })));
-    let repository = Repository::open(&world.store(), &world.key).unwrap();
-    assert!(Memory::read(&world.customer()).unwrap().check(&repository).is_err());
-}
-
-#[test]
-fn another_key_opens_nothing() {
-    let world = World::new();
-    world.create(1).unwrap();
-    let other = RepositoryKey::generate();
-    assert!(matches!(Repository::open(&world.store(), &other), Err(Error::WrongKey)));
-    assert_eq!(Repository::find(&world.store()).unwrap(), Some(world.key.repository()));
-    let nothing = Arc::new(Store::folder(world.dir.path().join("nothing")).unwrap());
-    assert!(matches!(Repository::open(&nothing, &other), Err(Error::NoRepository { .. })));
-    write(&world.dir.path().join("full/file"), b"x");
-    let full = Store::folder(world.dir.path().join("full")).unwrap();
-    assert!(matches!(Repository::find(&full), Err(Error::Place { .. })));
-    assert!(matches!(Repository::begin(full, &other, None, at(1)), Err(Error::Place { .. })));
-}
-
-#[test]
-fn a_passphrase_opens_the_key_and_survives_one_damaged_header() {
-    let dir = tempfile::tempdir().unwrap();
-    let key = RepositoryKey::generate();
-    let passphrase = base::Secret::new("correct horse battery");
-    let store = Store::folder(dir.path().to_owned()).unwrap();
-    let store = Repository::begin(store, &key, Some(&passphrase), at(1)).unwrap();
-    assert_eq!(Repository::unlock(&store, &passphrase).unwrap().repository(), key.repository());
-    let wrong = base::Secret::new("incorrect horse battery");
-    assert!(matches!(Repository::unlock(&store, &wrong), Err(Error::WrongKey)));
-    for damaged in ["repository", "repository.copy"] {
-        let whole = fs::read(dir.path().join(damaged)).unwrap();
-        fs::write(dir.path().join(damaged), b"0711bkup").unwrap();
-        assert_eq!(Repository::unlock(&store, &passphrase).unwrap().repository(), key.repository());
-        let mut repository = Repository::open(&store, &key).unwrap();
-        assert_eq!(repository.problems().len(), 1);
-        repository.ready_to_write().unwrap();
-        assert_eq!(fs::read(dir.path().join(damaged)).unwrap(), whole);
-    }
-}
-
-#[test]
 fn customers_share_a_medium_and_keep_their_own_rules() {
     let world = World::new();
     world.create(1).unwrap();
@@ -667,14 +366,6 @@ fn customers_share_a_medium_and_keep_their_own_rules() {
     assert_eq!((pruned.removed.len(), pruned.kept.len()), (1, 2));
     let slug = other.slug.clone();
     world.restore_as("new", |restore| restore.customer = Some(&slug)).unwrap();
-}
-
-#[test]
-fn who_makes_a_backup_of_a_customer_is_alone_and_says_so() {
-    let world = World::new();
-    let _busy = Lock::try_acquire(&world.customer().backup_state().join("backup.lock"), "backup create").unwrap();
-    assert!(matches!(world.create(1), Err(Error::Busy(_))));
-    assert!(Memory::read(&world.customer()).unwrap().last_failure.is_none(), "the one who runs keeps the note");
 }
 
 #[test]

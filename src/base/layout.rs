@@ -343,6 +343,11 @@ impl CustomerLayout {
         self.dir.join("backup")
     }
 
+    /// What the agent's last backup said.
+    pub fn backup_log(&self) -> PathBuf {
+        self.logs().join("backup.log")
+    }
+
     /// The keys of backups: folder 0700, files 0600. Never part of one.
     pub fn backup_keys(&self) -> PathBuf {
         self.etc.join("backup-keys")

@@ -1,5 +1,6 @@
 //! What can be typed. The verbs people type most have examples in their help.
 
+mod backup;
 mod release;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -7,6 +8,7 @@ use std::{net::IpAddr, path::PathBuf};
 use base::{Role, Slug};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use backup::{BackupArgs, BackupCreateArgs, BackupVerb, KeepArgs, PlaceArgs};
 pub use release::{BundleArgs, BundleVerb, ReleaseArgs, ReleaseVerb, RepairVerb, RootKeyArgs};
 
 /// 0711 gives a company its own AI: it reads your folders, trains on them here, and answers with citations.
@@ -136,6 +138,8 @@ The exit code is 4 when one failed, else 0. Without --online nothing outside thi
   0711 versions promote v2
   0711 versions rollback                   to what was served before")]
     Versions(VersionsArgs),
+    /// Make, prove and put back backups
+    Backup(BackupArgs),
     /// Make, check and show licenses
     License(LicenseArgs),
     /// List, fetch and verify the models

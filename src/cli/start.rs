@@ -115,6 +115,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Ask(args) => verb::ask::run(&context, &args).await,
             Verb::Train(args) => verb::train::run(&context, &args, interrupt).await,
             Verb::Versions(args) => verb::versions::run(&context, &args).await,
+            Verb::Backup(args) => verb::backup::run(&context, &args, interrupt).await,
             Verb::License(args) => verb::license::run(&context, &args),
             Verb::Models(args) => verb::models::run(&context, &args).await,
             Verb::Bundle(args) => verb::bundle::run(&context, &args, interrupt).await,

@@ -126,6 +126,10 @@ pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.ingest_state(),
         customer.jobs_dir(Role::Trainer),
         customer.seen(),
+        customer.former(),
+        customer.backup_state(),
+        customer.backup_keys(),
+        customer.backup_schedule(),
         customer.license(),
         customer.answers(),
     ]

@@ -1,6 +1,7 @@
 //! The stories, told through the binary. Each has a `--root` of its own.
 
 mod airgap;
+mod backup;
 mod bundle;
 mod corpus;
 mod docker;

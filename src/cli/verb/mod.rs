@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod ask;
+pub mod backup;
 pub mod bundle;
 pub mod control;
 pub mod extract;

@@ -1,3 +1,4 @@
+use ::backup::{Memory, Schedule};
 use base::{Clock, Exit};
 use install::control::{Client, CustomerStatus, Status};
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use crate::{
     context::Context,
     failure::{Failure, Outcome},
     printer::{bytes, duration},
-    verb::control::painted,
+    verb::{backup, control::painted},
 };
 
 /// Shows one screen: who it is for, what runs, what answers.
@@ -25,10 +26,25 @@ pub async fn run(context: &Context) -> Outcome {
     let Some(found) = found else {
         return Err(Failure::new(Exit::Failed, format!("the agent does not know `{}`", customer.slug())));
     };
+    // What is remembered of backups lies beside the data; a damaged note must not hide how the services are.
+    let memory = Memory::read(&customer).ok();
+    let schedule = Schedule::read(&customer).ok().flatten();
     if context.printer.json {
-        return context.printer.value(&flat(&status, found));
+        let mut value = flat(&status, found);
+        value["backup"] = json!({
+            "schedule": schedule,
+            "last_success": memory.as_ref().and_then(|memory| memory.last_success.as_ref()),
+            "last_failure": memory.as_ref().and_then(|memory| memory.last_failure.as_ref()),
+        });
+        return context.printer.value(&value);
     }
     print(context, &status, found);
+    let Some(memory) = memory.filter(|memory| schedule.is_some() || memory.last_place().is_some()) else {
+        return Ok(());
+    };
+    for line in backup::last(&memory) {
+        context.printer.line(context.printer.dim(&line));
+    }
     Ok(())
 }
 
