@@ -9,6 +9,7 @@
 #   scripts/soak.sh engines         the short story on Docker 20.10, and on an engine with its images in containerd
 #   scripts/soak.sh roots           the program in an empty root, and in those of Debian 11, 12 and 13
 #   scripts/soak.sh peft ROOT       PEFT against the adapter of the installation below ROOT
+#   scripts/soak.sh tuf             the update client judged by python-tuf, and a line cut at 200 places
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -41,6 +42,14 @@ case ${1:-} in
     roots) exec bash "$here/scripts/test-roots.sh" ;;
 esac
 export ZERO711_SOAK=1
+if [ "${1:-}" = tuf ]; then
+    bash "$here/scripts/setup.sh" build
+    venv="$here/target/tuf-venv"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check tuf==7.0.1 'securesystemslib[crypto]==1.6.0'
+    (cd "$here" && cargo build --workspace --locked && cargo test --workspace --locked --lib release::tests::fetch::network_cut)
+    exec "$venv/bin/python" "$here/tests/tuf_conformance.py" "$here/target/x86_64-unknown-linux-gnu/debug/0711" 1000
+fi
 for story in ${1:-kill docker airgap corpus bytes}; do
     case "$story" in
     bytes) (cd "$here" && cargo test --workspace --locked --lib a_changed_byte -- --nocapture) ;;

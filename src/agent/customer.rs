@@ -1,8 +1,11 @@
+mod condition;
 mod drift;
 mod egress;
+mod engine;
 mod patience;
 mod role;
 mod status;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,13 +16,20 @@ use base::{Clock, CustomerLayout, Layout, Role, Slug, Timestamp, file};
 use stack::{Observation, Readiness, RoleRecord, RoleState, Runtime};
 use tokio::sync::mpsc;
 
+use self::condition::Condition;
 use self::drift::Drift;
 use self::egress::Watch;
+pub(crate) use self::engine::Heard;
+use self::engine::Listening;
 use self::role::Supervised;
 use self::status::KnownLicense;
+pub(crate) use self::work::Histogram;
 use crate::budget::Verdict;
+use crate::console_door::ConsoleDoor;
 use crate::facts;
-use crate::supervisor::{Event, Order, Past, StartFailure, chain};
+use crate::past::Past;
+use crate::supervisor::{Event, Order, StartFailure, chain};
+use crate::watch;
 
 /// One customer's roles, as they should be and as they are.
 pub(crate) struct Customer {
@@ -42,6 +52,17 @@ pub(crate) struct Customer {
     documents: Option<u64>,
     counted_at: Option<Instant>,
     watch: Watch,
+    condition: Condition,
+    listening: Listening,
+    /// Something failed since that was last asked.
+    has_failed: bool,
+    /// Between two small jobs of a role.
+    work_every: Duration,
+    door: Option<ConsoleDoor>,
+    /// Why the console has no socket, when that was told.
+    door_error: Option<String>,
+    /// Judgements of answers since the agent began: good ones, and others.
+    judgements: (u64, u64),
 }
 
 /// What tells that configuration or binary have changed, without reading them.
@@ -63,7 +84,7 @@ const ENGINE_WAIT_MS: i64 = 5_000;
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 impl Customer {
-    pub(crate) fn new(layout: &Layout, slug: Slug, clock: Clock) -> Self {
+    pub(crate) fn new(layout: &Layout, slug: Slug, clock: Clock, work_every: Duration) -> Self {
         Self {
             layout: layout.customer(&slug),
             watch: Watch::new(&layout.customer(&slug)),
@@ -81,6 +102,13 @@ impl Customer {
             license: None,
             documents: None,
             counted_at: None,
+            condition: Condition::default(),
+            listening: Listening::default(),
+            has_failed: false,
+            work_every,
+            door: None,
+            door_error: None,
+            judgements: (0, 0),
         }
     }
 
@@ -93,7 +121,7 @@ impl Customer {
     pub(crate) fn is_unsettled(&self) -> bool {
         let is_settled = |role: &Role, state: &RoleState| match state {
             RoleState::Ready | RoleState::NeedsAPerson { .. } => true,
-            RoleState::Stopped => !self.is_wanted || self.held.contains(role),
+            RoleState::Stopped => !self.intends(*role),
             _ => false,
         };
         self.runtime.is_some() && self.roles.iter().any(|(role, known)| !is_settled(role, &known.state))
@@ -102,17 +130,20 @@ impl Customer {
     /// Closes the difference between what should run and what runs, as far as that takes no waiting.
     pub(crate) fn reconcile(&mut self, layout: &Layout, send: &mpsc::Sender<Event>, past: &mut Past) {
         self.refresh(layout);
-        self.refresh_license();
+        self.refresh_license(past);
         self.drift.refresh(&self.layout);
         self.is_wanted = !self.layout.stopped_mark().exists();
         self.watch_networks(send);
         let Some(runtime) = self.runtime.clone() else { return };
+        self.listen(&runtime, send);
+        self.open_door(&runtime, send);
+        self.survey(&runtime, layout, send);
         let mut to_stop = BTreeSet::new();
         for role in Role::ALL {
             if self.stopping.contains(&role) || self.starting.contains(&role) {
                 continue;
             }
-            let is_intended = self.is_wanted && !self.held.contains(&role);
+            let is_intended = self.intends(role);
             match runtime.observe(role) {
                 Observation::Running(record) => {
                     self.running(role, &record, past);
@@ -134,16 +165,42 @@ impl Customer {
                         self.ended(role, "did not answer for too long", past);
                         to_stop.insert(role);
                     } else {
-                        self.probe(role, record.identity.pid, &runtime, send);
+                        let pid = record.identity.pid;
+                        self.probe(role, pid, &runtime, send);
+                        self.ask_for_work(role, pid, &runtime, send);
                     }
+                    // Also one that is about to be stopped: its end is what the next start waits for.
+                    self.at(role).wait_for_end(&record.identity, |identity| watch::end_of(identity, send.clone()));
                 }
-                Observation::Ended { how } if is_intended => self.ended(role, &how, past),
+                Observation::Ended { how } if is_intended => {
+                    let how = self.how(role, how);
+                    self.ended(role, &how, past);
+                }
                 Observation::Ended { .. } | Observation::Absent if !is_intended => self.at(role).rest(),
                 Observation::Ended { .. } | Observation::Absent => self.start(role, &runtime, send, past),
             }
         }
         self.stop(to_stop, send);
+        self.protect(&runtime, send);
         self.count(send);
+    }
+
+    fn intends(&self, role: Role) -> bool {
+        self.is_wanted && !self.held.contains(&role) && !self.condition.rests(role)
+    }
+
+    /// Returns whether every role that should be ready is, and does its work.
+    pub(crate) fn is_well(&self) -> bool {
+        let is_well = |role: &Role| {
+            let is_fit = |known: &Supervised| known.state == RoleState::Ready && known.work.fault().is_none();
+            !self.intends(*role) || self.roles.get(role).is_some_and(is_fit)
+        };
+        self.runtime.is_some() && self.is_wanted && self.problem.is_none() && Role::ALL.iter().all(is_well)
+    }
+
+    /// Returns whether something failed since this was last asked.
+    pub(crate) fn take_failure(&mut self) -> bool {
+        std::mem::take(&mut self.has_failed)
     }
 
     /// Opens the configuration when it, or the binary, is another one than before.
@@ -220,6 +277,7 @@ impl Customer {
             return;
         }
         // `/run` is emptied when the machine starts.
+        // The socket's folder is made with the door, which is opened at the beginning of each look.
         if let Err(error) = file::private_dir(&self.layout.run_dir()) {
             self.ended(role, &format!("cannot make its folder: {error}"), past);
             return;
@@ -227,7 +285,7 @@ impl Customer {
         self.starting.insert(role);
         let (slug, runtime, send) = (self.slug.clone(), Arc::clone(runtime), send.clone());
         tokio::spawn(async move {
-            let outcome = runtime.start(role).await.map_err(|error| StartFailure {
+            let outcome = start(&runtime, role).await.map_err(|error| StartFailure {
                 reason: chain(&error),
                 is_of_engine: matches!(error, stack::Error::Engine { .. }),
             });
@@ -262,6 +320,7 @@ impl Customer {
     /// Takes note that a role is down although nobody asked for it.
     fn ended(&mut self, role: Role, how: &str, past: &mut Past) {
         let (now, slug) = (self.clock.now(), self.slug.clone());
+        self.has_failed = true;
         let known = self.at(role);
         known.record = None;
         known.restarts += 1;
@@ -425,5 +484,16 @@ impl Customer {
 
     pub(crate) fn counted(&mut self, documents: Option<u64>) {
         self.documents = documents;
+    }
+}
+
+/// Starts a role; a container that somebody removed is made anew first, from the file it was made from.
+async fn start(runtime: &Runtime, role: Role) -> Result<RoleRecord, stack::Error> {
+    match (runtime.start(role).await, runtime) {
+        (Err(stack::Error::ContainerAbsent { .. }), Runtime::Docker(docker)) => {
+            docker.make_missing().await?;
+            runtime.start(role).await
+        }
+        (outcome, _) => outcome,
     }
 }

@@ -1,34 +1,79 @@
 //! What the agent reports and does not own: read from small files, or asked of the lake.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base::{CustomerLayout, Role, Secret, Timestamp, file};
 use install::control::LicenseStatus;
-use license::Seen;
+use license::{Seen, Standing};
 use serde::Deserialize;
 use stack::Runtime;
 use stack::http::{Ask, call_json};
 
 /// Reads the license in place and says how it stands, taking note of the time: it is the agent that notices a clock set
 /// back on a machine nobody logs in to.
-pub(crate) fn license(layout: &CustomerLayout, now: Timestamp) -> LicenseStatus {
-    let unreadable = |why: String| LicenseStatus { id: None, standing: why, allows_change: false };
+pub(crate) fn license(layout: &CustomerLayout, now: Timestamp) -> Known {
+    // A damaged or unwritable note must not take the license away: the clock alone then governs.
+    standing(layout, now, |path| Seen::note(path, now).unwrap_or(Seen::nothing()))
+}
+
+/// As [`license`], without taking note of anything.
+pub(crate) fn license_seen(layout: &CustomerLayout, now: Timestamp) -> Known {
+    standing(layout, now, |path| Seen::load(path).unwrap_or(Seen::nothing()))
+}
+
+fn standing(layout: &CustomerLayout, now: Timestamp, seen: impl FnOnce(&Path) -> Seen) -> Known {
+    let unreadable = |why: String| {
+        let status = LicenseStatus { id: None, standing: why, allows_change: false };
+        Known { status, urgency: Urgency::Over, expires: None }
+    };
     let roots = match license::embedded_roots() {
         Ok(roots) => roots,
         Err(error) => return unreadable(error.to_string()),
     };
     match license::load_installed(&layout.license(), &roots) {
         Ok(entitlement) => {
-            // A damaged or unwritable note must not take the license away: the clock alone then governs.
-            let seen = Seen::note(&layout.seen(), now).unwrap_or(Seen::nothing());
-            let standing = entitlement.standing(now, &seen);
-            LicenseStatus {
+            let standing = entitlement.standing(now, &seen(&layout.seen()));
+            let status = LicenseStatus {
                 id: Some(entitlement.license_id().to_owned()),
                 standing: standing.to_string(),
                 allows_change: standing.allows_change(),
-            }
+            };
+            Known { status, urgency: Urgency::of(standing), expires: Some(entitlement.expires()) }
         }
         Err(error) => unreadable(error.to_string()),
+    }
+}
+
+/// What is known of a license.
+pub(crate) struct Known {
+    pub(crate) status: LicenseStatus,
+    pub(crate) urgency: Urgency,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// How urgent it is to have another license. Each step is told once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    #[default]
+    None,
+    Month,
+    Week,
+    Day,
+    Grace,
+    Over,
+}
+
+impl Urgency {
+    fn of(standing: Standing) -> Self {
+        match standing {
+            Standing::Valid => Self::None,
+            Standing::Warning { days: ..=1 } => Self::Day,
+            Standing::Warning { days: ..=7 } => Self::Week,
+            Standing::Warning { .. } => Self::Month,
+            Standing::Grace { .. } => Self::Grace,
+            Standing::NotYet | Standing::Expired => Self::Over,
+        }
     }
 }
 
@@ -62,4 +107,17 @@ pub(crate) async fn documents(layout: CustomerLayout, runtime: &Runtime) -> Opti
     let ask = Ask { token: Some(&token), deadline: Duration::from_secs(5), ..Ask::new("GET", "/v1/stats") };
     let reply: LakeReply = call_json(&runtime.endpoint(Role::Lake).await.ok()?, ask).await.ok()?;
     Some(reply.value.documents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_license_becomes_more_urgent_step_by_step() {
+        let warnings = [30, 8, 7, 2, 1].map(|days| Urgency::of(Standing::Warning { days }));
+        assert_eq!(warnings, [Urgency::Month, Urgency::Month, Urgency::Week, Urgency::Week, Urgency::Day]);
+        let steps = [Standing::Valid, Standing::Warning { days: 1 }, Standing::Grace { days: 9 }, Standing::Expired];
+        assert!(steps.map(Urgency::of).is_sorted());
+    }
 }

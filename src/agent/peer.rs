@@ -7,22 +7,22 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 
-/// A listener that admits root and one user, by the credentials the kernel vouches for.
+/// A listener that admits root and the users it is told, by the credentials the kernel vouches for.
 ///
 /// The socket's mode says the same; this holds where somebody changed it.
 pub(crate) struct Door {
     listener: UnixListener,
-    owner: u32,
+    admitted: Vec<u32>,
 }
 
 impl Door {
-    pub(crate) fn new(listener: UnixListener, owner: u32) -> Self {
-        Self { listener, owner }
+    pub(crate) fn new(listener: UnixListener, admitted: Vec<u32>) -> Self {
+        Self { listener, admitted }
     }
 
     fn admits(&self, stream: &UnixStream) -> bool {
         match stream.peer_cred() {
-            Ok(peer) if is_admitted(peer.uid(), self.owner) => true,
+            Ok(peer) if is_admitted(peer.uid(), &self.admitted) => true,
             Ok(peer) => {
                 tracing::warn!(peer.uid = peer.uid(), "turned away a user at the control socket");
                 false
@@ -35,8 +35,8 @@ impl Door {
     }
 }
 
-fn is_admitted(uid: u32, owner: u32) -> bool {
-    uid == 0 || uid == owner
+fn is_admitted(uid: u32, admitted: &[u32]) -> bool {
+    uid == 0 || admitted.contains(&uid)
 }
 
 impl Listener for Door {
@@ -82,13 +82,14 @@ mod tests {
         let path = dir.path().join("agent.sock");
         let me = rustix::process::geteuid().as_raw();
         for (owner, expect) in [(me, true), (me + 1, me == 0)] {
-            let mut door = Door::new(stack::bind_private(&path).unwrap(), owner);
+            let mut door = Door::new(stack::bind_private(&path).unwrap(), vec![owner]);
             let client = stack::connect(&path);
             let accepted = tokio::time::timeout(Duration::from_millis(300), door.accept());
             let (client, accepted) = tokio::join!(client, accepted);
             client.unwrap();
             assert_eq!(accepted.is_ok(), expect, "owner {owner}");
         }
-        assert!(is_admitted(0, 1000) && is_admitted(1000, 1000) && !is_admitted(1001, 1000) && !is_admitted(1001, 0));
+        let users = [1000, 7110];
+        assert!([0, 1000, 7110].iter().all(|uid| is_admitted(*uid, &users)) && !is_admitted(1001, &users));
     }
 }

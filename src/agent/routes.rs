@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use audit::{Act, Entry, Log, Outcome, Who};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -11,6 +11,7 @@ use install::control::{AgentEvent, Command, Status};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::metrics;
 use crate::peer::Peer;
 use crate::supervisor::{Event, Order};
 
@@ -22,6 +23,7 @@ pub(crate) fn router(events: mpsc::Sender<Event>, layout: Layout, clock: Clock) 
         .route("/v1/status", get(status))
         .route("/v1/events", get(past))
         .route("/v1/egress", get(egress))
+        .route("/v1/metrics", get(metrics))
         .route("/v1/start", post(start))
         .route("/v1/stop", post(stop))
         .route("/v1/restart", post(restart))
@@ -44,6 +46,16 @@ struct After {
 
 async fn past(State(events): Events, Query(query): Query<After>) -> Result<Json<Vec<AgentEvent>>, Ending> {
     ask(&events, |reply| Event::Past { after: query.after, reply }).await.map(Json)
+}
+
+/// Returns the one route an address for Prometheus has.
+pub(crate) fn metrics_router(events: mpsc::Sender<Event>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(events)
+}
+
+async fn metrics(State(events): Events) -> Result<Response, Ending> {
+    let text = ask(&events, |reply| Event::Metrics { reply }).await?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
 #[derive(Deserialize)]
@@ -126,7 +138,7 @@ impl Books {
 }
 
 /// The agent is about to end.
-struct Ending;
+pub(crate) struct Ending;
 
 impl IntoResponse for Ending {
     fn into_response(self) -> Response {
@@ -135,7 +147,10 @@ impl IntoResponse for Ending {
     }
 }
 
-async fn ask<T>(events: &mpsc::Sender<Event>, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Result<T, Ending> {
+pub(crate) async fn ask<T>(
+    events: &mpsc::Sender<Event>,
+    event: impl FnOnce(oneshot::Sender<T>) -> Event,
+) -> Result<T, Ending> {
     let (reply, answer) = oneshot::channel();
     events.send(event(reply)).await.map_err(|_| Ending)?;
     answer.await.map_err(|_| Ending)

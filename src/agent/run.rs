@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -5,12 +6,15 @@ use base::file::{self, Lock, LockError};
 use base::{Clock, Layout, Timestamp};
 use serde::Serialize;
 use stack::Identity;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::notify::Notify;
 use crate::peer::{Door, Peer};
-use crate::routes::router;
-use crate::supervisor::Supervisor;
+use crate::routes::{metrics_router, router};
+use crate::settings::Settings;
+use crate::supervisor::{Event, Supervisor};
 
 /// How long a predecessor may take to end.
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,18 +28,20 @@ struct AgentRecord<'a> {
     started: Timestamp,
 }
 
-/// Looks after the installation until `shutdown`; the roles then go on.
+/// Looks after the installation until `shutdown`; the roles then go on. `notify` is the way to the service manager.
 ///
 /// # Errors
 /// [`Error::AlreadyRuns`] when another agent does not end within ten seconds; [`Error::Write`], [`Error::Listen`].
-pub async fn run(layout: Layout, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(layout: Layout, notify: Notify, shutdown: CancellationToken) -> Result<(), Error> {
     let clock = Clock::system();
     let write = |path: &Path, source| Error::Write { path: path.to_owned(), source };
-    file::private_dir(&layout.run()).map_err(|source| write(&layout.run(), source))?;
+    for folder in [layout.run(), layout.agent_dir()] {
+        file::private_dir(&folder).map_err(|source| write(&folder, source))?;
+    }
     let _lock = lock(&layout, &shutdown).await?;
     let socket = layout.agent_socket();
     let listener = stack::bind_private(&socket).map_err(|source| Error::Listen { path: socket.clone(), source })?;
-    let door = Door::new(listener, rustix::process::geteuid().as_raw());
+    let door = Door::new(listener, vec![rustix::process::geteuid().as_raw()]);
     let identity = Identity::of(std::process::id())
         .ok_or_else(|| write(Path::new("/proc"), std::io::Error::other("this process is not in `/proc`")))?;
     let record =
@@ -51,7 +57,11 @@ pub async fn run(layout: Layout, shutdown: CancellationToken) -> Result<(), Erro
         "the agent looks after the installation"
     );
     tokio::spawn(crate::update::look_after(layout.clone(), shutdown.clone()));
-    let (supervisor, events) = Supervisor::new(layout.clone(), identity, clock);
+    let settings = Settings::read(&layout);
+    let (supervisor, events) = Supervisor::new(layout.clone(), identity, clock, settings, notify);
+    if let Some(address) = supervisor.metrics_listen() {
+        listen_for_prometheus(address, events.clone(), shutdown.clone()).await;
+    }
     let stop = shutdown.clone();
     let routes = router(events, layout, clock).into_make_service_with_connect_info::<Peer>();
     let server = axum::serve(door, routes).with_graceful_shutdown(async move { stop.cancelled().await });
@@ -66,6 +76,18 @@ pub async fn run(layout: Layout, shutdown: CancellationToken) -> Result<(), Erro
     let _ = std::fs::remove_file(&path);
     tracing::info!("the agent ends; its roles go on");
     Ok(())
+}
+
+/// Serves the metrics on an address of this machine. One that is taken is told in the log: nothing else depends on it.
+async fn listen_for_prometheus(address: SocketAddr, events: mpsc::Sender<Event>, shutdown: CancellationToken) {
+    match tokio::net::TcpListener::bind(address).await {
+        Ok(listener) => {
+            let server = axum::serve(listener, metrics_router(events));
+            let server = server.with_graceful_shutdown(async move { shutdown.cancelled().await });
+            tokio::spawn(async move { server.await });
+        }
+        Err(error) => tracing::warn!(%address, %error, "cannot listen for Prometheus"),
+    }
 }
 
 async fn lock(layout: &Layout, shutdown: &CancellationToken) -> Result<Lock, Error> {

@@ -44,7 +44,7 @@ impl Digest {
     }
 
     /// Wraps 32 bytes that already are a SHA-256 digest.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

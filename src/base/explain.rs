@@ -51,12 +51,14 @@ pub enum Exit {
     Unknown = 14,
     Tampered = 15,
     Secret = 16,
+    /// `0711 doctor` found something wrong.
+    Ill = 17,
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -74,6 +76,7 @@ impl Exit {
         Self::Unknown,
         Self::Tampered,
         Self::Secret,
+        Self::Ill,
         Self::Interrupted,
     ];
 
@@ -102,6 +105,7 @@ impl Exit {
             Self::Unknown => "what was asked cannot be told here; the output says why",
             Self::Tampered => "the audit log, or an evidence pack, is not whole: something was changed or is missing",
             Self::Secret => "a support bundle would have carried a secret; nothing was written",
+            Self::Ill => "`0711 doctor` found something wrong; each finding names the act that mends it",
             Self::Interrupted => "stopped by Ctrl-C or a signal; the same command goes on from there",
         }
     }

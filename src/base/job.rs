@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Digest, file};
+use crate::{Digest, Pulse, file};
 
 const MAX_RESULT_BYTES: u64 = 16 << 20;
 
@@ -67,6 +67,7 @@ pub struct Progress {
 pub struct Jobs {
     dir: Arc<PathBuf>,
     entries: Arc<Mutex<HashMap<String, Entry>>>,
+    pulse: Pulse,
 }
 
 struct Entry {
@@ -92,7 +93,7 @@ impl Jobs {
     /// Opens the folder where finished jobs are kept, making it if needed.
     pub fn open(dir: &Path) -> io::Result<Self> {
         file::private_dir(dir)?;
-        Ok(Self { dir: Arc::new(dir.to_owned()), entries: Arc::default() })
+        Ok(Self { dir: Arc::new(dir.to_owned()), entries: Arc::default(), pulse: Pulse::default() })
     }
 
     /// Starts a job, or returns the one that has this key and runs or succeeded.
@@ -127,6 +128,7 @@ impl Jobs {
         entries.insert(id.clone(), Entry { status: status.clone(), cancel: cancel.clone() });
         drop(entries);
         let handle = JobHandle { id: id.clone(), jobs: self.clone(), cancel: cancel.clone() };
+        let running = self.pulse.begin();
         let work = tokio::spawn(run(handle));
         let jobs = self.clone();
         let has_key = key.is_some();
@@ -135,6 +137,7 @@ impl Jobs {
                 Ok(outcome) => outcome,
                 Err(panicked) => Err(format!("the job broke off: {panicked}")),
             };
+            running.done();
             jobs.finish(&id, outcome, cancel.is_cancelled(), has_key);
         });
         Ok(status)
@@ -162,6 +165,11 @@ impl Jobs {
         for entry in self.entries().values() {
             entry.cancel.cancel();
         }
+    }
+
+    /// Returns the pulse of all jobs: each progress a job reports is a step.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Returns a running job, if there is one.
@@ -225,6 +233,7 @@ impl JobHandle {
 
     /// Says how far the job is.
     pub fn progress(&self, progress: Progress) {
+        self.jobs.pulse.step();
         if let Some(entry) = self.jobs.entries().get_mut(&self.id) {
             entry.status.progress = progress;
         }

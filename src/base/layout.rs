@@ -81,7 +81,7 @@ impl Layout {
         self.etc().join("trust.d")
     }
 
-    /// What was seen of release metadata: nothing older is taken after it.
+    /// What was seen of release metadata, one folder per root of trust: nothing older is taken after it.
     pub fn release_seen(&self) -> PathBuf {
         self.var().join("release-seen")
     }
@@ -179,9 +179,29 @@ impl Layout {
         self.run().join("agent.json")
     }
 
+    /// What the agent keeps: its log, what happened, and how the host was when all was well.
+    pub fn agent_dir(&self) -> PathBuf {
+        self.var().join("agent")
+    }
+
+    /// What happened, newest last; an older part stands beside it with `.1`.
+    pub fn agent_events(&self) -> PathBuf {
+        self.agent_dir().join("events.jsonl")
+    }
+
+    /// How the host was when every role was last well.
+    pub fn agent_fingerprint(&self) -> PathBuf {
+        self.agent_dir().join("fingerprint.json")
+    }
+
+    /// What an administrator may set about the agent. Optional.
+    pub fn agent_config(&self) -> PathBuf {
+        self.etc().join("agent.yaml")
+    }
+
     /// The agent's log files.
     pub fn agent_log_dir(&self) -> PathBuf {
-        self.var().join("agent").join("logs")
+        self.agent_dir().join("logs")
     }
 
     /// The agent's log file; older parts stand beside it.
@@ -332,6 +352,11 @@ impl CustomerLayout {
         self.lakehouse().join("lake.lock")
     }
 
+    /// The lake of one document that probes search: below the tables because the role that keeps it may write nowhere else.
+    pub fn canary(&self) -> Self {
+        Self { dir: self.lakehouse().join("canary"), ..self.clone() }
+    }
+
     /// The adapters, one folder per version, and `registry.json`.
     pub fn loras(&self) -> PathBuf {
         self.dir.join("loras")
@@ -432,6 +457,11 @@ impl CustomerLayout {
         self.console_state().join("audit-head.json")
     }
 
+    /// What the probes of the roles met, newest last; an older part stands beside it with `.1`.
+    pub fn probes(&self) -> PathBuf {
+        self.dir.join("probes.jsonl")
+    }
+
     /// The log files of the roles.
     pub fn logs(&self) -> PathBuf {
         self.dir.join("logs")
@@ -466,6 +496,16 @@ impl CustomerLayout {
     /// machine starts anew.
     pub fn stopped_mark(&self) -> PathBuf {
         self.run.join("stopped.json")
+    }
+
+    /// The folder of the console's own socket: the agent's, and entered by the console.
+    pub fn console_door(&self) -> PathBuf {
+        self.run.join("console")
+    }
+
+    /// Where the console asks the agent: nothing there takes a path or a command.
+    pub fn console_socket(&self) -> PathBuf {
+        self.console_door().join("agent.sock")
     }
 
     /// The pid record of one role.

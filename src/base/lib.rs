@@ -8,6 +8,7 @@
 //!
 //! It reads no environment but the two variables that say where a user's cache is ([`Layout::model_cache`]).
 
+mod board;
 pub mod config;
 mod digest;
 pub mod dsse;
@@ -17,19 +18,24 @@ pub mod generated;
 pub mod job;
 mod layout;
 mod place;
+mod pulse;
 mod role;
 mod secret;
 mod seed;
+mod seen;
 mod slug;
 pub mod strict;
 mod time;
 
+pub use board::{Board, BoardService, BoardState, Notice};
 pub use digest::{Digest, DigestParseError, DigestWriter};
 pub use explain::{Exit, Explain, Remedy};
 pub use layout::{CustomerLayout, Layout};
 pub use place::Place;
+pub use pulse::{Beat, Canary, Pulse, Running};
 pub use role::{API_OFFSET, Role, UnknownRole};
 pub use secret::{Secret, SecretError};
 pub use seed::{Seed, SeedError};
+pub use seen::{Seen, SeenError};
 pub use slug::{Slug, SlugError};
 pub use time::{Clock, TimeParseError, Timestamp, rfc3339};

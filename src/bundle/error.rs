@@ -102,6 +102,7 @@ impl Explain for Error {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+/// Whether a write failed for want of space.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

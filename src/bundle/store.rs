@@ -46,6 +46,20 @@ impl Place {
             dir,
         }
     }
+
+    /// The paths of a file that is on its way in another folder than it will be in.
+    pub fn of_parts(dir: &Path, parts: &Path, digest: &Digest) -> Self {
+        let hex = digest.hex();
+        let beside = |ending: &str| parts.join(format!("{hex}.{ending}"));
+        Self {
+            file: dir.join(&hex),
+            part: beside("part"),
+            part_tag: beside("part.tag"),
+            lock: beside("lock"),
+            stamp: beside("ok"),
+            dir: dir.to_owned(),
+        }
+    }
 }
 
 /// How a model's file was found.

@@ -1,5 +1,7 @@
 //! The room at its face: real files and a real web server on loopback.
 
+pub(crate) mod server;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -368,7 +370,7 @@ async fn answers_that_are_not_the_model_are_refused() {
     for (reply, reason, asked) in [
         ("404", "the server answers 404 Not Found", 1),
         ("500", "the server answers 500 Internal Server Error", 4),
-        ("long", "the server sends more than the model has", 1),
+        ("long", "the server sends more than 10000 bytes", 1),
         ("short", "the server sends only 9999 bytes", 1),
         ("other", "it is another file: its digest is", 1),
     ] {

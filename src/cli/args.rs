@@ -11,7 +11,10 @@ use base::{Role, Slug};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::{AuditArgs, AuditVerb, Since};
-pub use release::{BundleArgs, BundleVerb, ReleaseArgs, ReleaseVerb, RepairVerb, RootKeyArgs};
+pub use release::{
+    BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb,
+    RootKeyArgs,
+};
 pub use support::SupportArgs;
 pub use update::{ConfigureArgs, PolicyArg, UpdateArgs, UpdateVerb};
 
@@ -80,8 +83,22 @@ The exit code is 4 when one failed, else 0. Without --online nothing outside thi
     /// Show what runs and how it is
     #[command(after_help = "Examples:
   0711 status --root ./demo
+  0711 status --watch                      until Ctrl-C
   0711 status --json | jq .roles")]
-    Status,
+    Status(StatusArgs),
+    /// Show what happened: starts, ends, failures, full disks, changes of the machine
+    #[command(after_help = "Examples:
+  0711 events                              the last fifty, also when the agent does not run
+  0711 events --since 2h --follow
+  0711 events --since 2026-11-25T08:00:00Z --json")]
+    Events(EventsArgs),
+    /// Find what is wrong, and what mends it; works without the agent too
+    #[command(after_help = "Examples:
+  0711 doctor --root ./demo
+  0711 doctor --json | jq '.findings[] | .what, .remedy'
+
+The exit code is 0 when nothing is wrong, else 17. Every model file is read whole, which takes a while.")]
+    Doctor,
     /// Show the log of a service or of the agent
     #[command(after_help = "Examples:
   0711 logs                                the agent's last lines
@@ -306,6 +323,26 @@ pub struct LogsArgs {
     #[arg(short = 'n', long, default_value_t = 50)]
     pub lines: usize,
     /// Go on as lines are written
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Draw it anew every two seconds, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// How many, when --since is not given
+    #[arg(short = 'n', long, default_value_t = 50)]
+    pub lines: usize,
+    /// From when on: a time (2026-11-25T08:00:00Z), or how long ago (30m, 2h, 7d)
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Go on as things happen
     #[arg(short, long)]
     pub follow: bool,
 }

@@ -61,6 +61,20 @@ impl Printer {
         self.paint(text, "33")
     }
 
+    /// Returns `text` in red, where the terminal can.
+    pub fn bad(&self, text: &str) -> String {
+        self.paint(text, "31")
+    }
+
+    /// Shows `text` in place of what was shown before; one after the other where there is no terminal to redraw.
+    pub fn redraw(&self, text: &str) {
+        let start = if io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        let mut out = io::stdout().lock();
+        // A reader that went away (`| head`) is no error of ours.
+        let _ = out.write_all(format!("{start}{text}").as_bytes());
+        let _ = out.flush();
+    }
+
     fn paint(&self, text: &str, code: &str) -> String {
         if self.color_out { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

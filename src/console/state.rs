@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use answer::{Brain, VersionReader};
-use base::{Clock, CustomerLayout, Role, Secret, Timestamp, config::ServiceConfig};
+use base::{Clock, CustomerLayout, Pulse, Role, Secret, Timestamp, config::ServiceConfig};
 use engine::{
     Chat, EmbedTokenizer, Embedding,
     client::{ChatClient, EmbedClient},
@@ -14,6 +14,9 @@ use crate::{
 
 /// Roles on this machine accept at once or are down.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// A socket's address holds no longer a path.
+const SOCKET_PATH_MAX: usize = 108;
 
 /// What both listeners share.
 pub(crate) struct Shared {
@@ -32,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) status: StatusCache,
     pub(crate) clock: Clock,
     pub(crate) started: Timestamp,
+    pub(crate) pulse: Pulse,
+    /// The way to the agent, over the console's own socket; without it the page says less about the services.
+    pub(crate) agent: Option<reqwest::Client>,
 }
 
 /// What answering needs, here or in other roles.
@@ -73,7 +79,11 @@ impl Shared {
         let versions = answer::promoted(layout.loras());
         let brain = Brain::new(lake.clone(), embedding, chat, Arc::clone(&versions), clock);
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build().map_err(Error::Client)?;
+        let socket = layout.console_socket();
+        let is_short = socket.as_os_str().len() < SOCKET_PATH_MAX;
+        let agent = reqwest::Client::builder().no_proxy().unix_socket(socket).pool_max_idle_per_host(0).build();
         Ok(Self {
+            agent: agent.ok().filter(|_| is_short),
             api_token: api_token(&layout)?,
             hosts: access::HostAllowList::new(page_port, &config.console_hosts).map_err(Error::Hosts)?,
             started: clock.now(),
@@ -89,6 +99,7 @@ impl Shared {
             conversations: Conversations::default(),
             status: StatusCache::default(),
             clock,
+            pulse: Pulse::default(),
         })
     }
 }

@@ -1,8 +1,11 @@
 //! The agent's control socket: what can be asked, and what is answered.
 //!
 //! HTTP over a unix socket that admits root and the agent's own user. `GET /v1/status`, `GET /v1/events?after=SEQ`,
-//! `GET /v1/egress?customer=SLUG`, `POST /v1/start | /v1/stop | /v1/restart` with a [`Command`]. Written by `agent`, read by
+//! `GET /v1/egress?customer=SLUG`, `GET /v1/metrics`, `POST /v1/start | /v1/stop | /v1/restart` with a [`Command`]. Written by `agent`, read by
 //! `install` and `cli`.
+
+mod event;
+mod health;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use stack::egress::Ledger;
 use stack::http::{Ask, CallError, Endpoint, call_json};
 use stack::{Identity, RoleState};
+
+pub use event::{AgentEvent, EventKind, ProbeLine, WorkVerdict, older_part, past_events, past_probes, read_lines};
+pub use health::{DiskRoom, DiskStage, DiskStatus, Drift, HostStatus, WorkStatus};
 
 /// The version of the wire this program speaks.
 pub const FORMAT: u32 = 1;
@@ -25,6 +31,9 @@ pub struct Status {
     pub agent: AgentStatus,
     /// Every customer of this installation.
     pub customers: Vec<CustomerStatus>,
+    /// The machine.
+    #[serde(default)]
+    pub host: HostStatus,
 }
 
 /// The agent itself.
@@ -63,6 +72,12 @@ pub struct CustomerStatus {
     pub documents: Option<u64>,
     /// Room where the data lies.
     pub disk_free_bytes: Option<u64>,
+    /// How full the disks are; absent until they were looked at.
+    #[serde(default)]
+    pub disk: Option<DiskStatus>,
+    /// What is not as it was installed.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
     /// Where the console is.
     pub console_url: String,
     /// Where programs ask.
@@ -72,9 +87,6 @@ pub struct CustomerStatus {
     /// The administrator's changes to the compose file, where there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<PathBuf>,
-    /// How the files beside the containers differ from those the containers were made from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<String>,
 }
 
 /// How a license stands.
@@ -113,6 +125,12 @@ pub struct RoleStatus {
     pub last_error: Option<String>,
     /// Whether it runs the binary and the configuration that are in place.
     pub is_current: bool,
+    /// How it does its work; absent until it was asked.
+    #[serde(default)]
+    pub work: Option<WorkStatus>,
+    /// Why the agent keeps it down, when it does.
+    #[serde(default)]
+    pub held: Option<String>,
 }
 
 /// What a command is about; without a role it is every role, without a customer every customer.
@@ -134,21 +152,6 @@ pub struct Egress {
     pub format: u32,
     /// Everything since the installation; absent where the roles have no networks of their own.
     pub ledger: Option<Ledger>,
-}
-
-/// Something that happened to a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentEvent {
-    /// Counted from 1 since the agent began.
-    pub seq: u64,
-    /// When.
-    pub at: Timestamp,
-    /// Whose.
-    pub customer: Slug,
-    /// Which.
-    pub role: Role,
-    /// What, for people.
-    pub message: String,
 }
 
 /// Asks the agent.

@@ -8,6 +8,7 @@ use plan::{Step, StepId};
 use serde::Serialize;
 use stack::docker::{Engine, Rules, Turn};
 
+use crate::control::older_part;
 use crate::record::{ended, entry, record};
 use crate::step::{end_agent, release_slot, systemctl};
 use crate::stop::stop_roles;
@@ -128,7 +129,7 @@ pub(crate) fn shared(layout: &Layout) -> Vec<PathBuf> {
     vec![
         layout.bin_dir().join("versions"),
         layout.models(),
-        layout.agent_log_dir(),
+        layout.agent_dir(),
         layout.agent_socket(),
         layout.agent_record(),
         layout.agent_lock(),
@@ -162,6 +163,8 @@ pub(crate) fn generated(customer: &CustomerLayout) -> Vec<PathBuf> {
         // A finished ingestion must not pass for one of the next installation; a finished training may.
         customer.jobs_dir(Role::Ingest),
         customer.logs(),
+        customer.probes(),
+        older_part(&customer.probes()),
     ]
 }
 

@@ -41,6 +41,8 @@ pub enum Error {
     OtherModel { found: String, dimension: usize, wanted: Digest, wanted_dimension: usize },
     #[error("refused: {0}")]
     Refused(String),
+    #[error("the tables are protected, because the disk is nearly full")]
+    Protected,
     #[error("stopped on purpose after {0}")]
     Stopped(&'static str),
     #[error("a task of the lake ended early")]
@@ -87,6 +89,7 @@ impl Explain for Error {
                 "restore the folder `lakehouse` from a backup, or move it aside and run `0711 ingest`"
             }
             Self::Unreachable { .. } => "run `0711 start`, and `0711 logs lake` if that does not help",
+            Self::Protected => "make room on the disk of the tables; `0711 status` says how much is missing",
             Self::OtherFormat { .. } => "run `0711 stop` and `0711 start`, so that all roles run the same version",
             _ => return None,
         };
@@ -97,7 +100,7 @@ impl Explain for Error {
         match self {
             Self::Lock(LockError::Held { .. }) => Exit::Locked,
             Self::OtherModel { .. } => Exit::Model,
-            Self::Unreachable { .. } => Exit::Unavailable,
+            Self::Unreachable { .. } | Self::Protected => Exit::Unavailable,
             _ => Exit::Failed,
         }
     }

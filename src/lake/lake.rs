@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use base::{Clock, CustomerLayout, Digest, file::Lock};
@@ -47,6 +50,8 @@ struct Inner {
     journal: Mutex<Journal>,
     // The one who holds this writes. Searches never wait for it.
     store: tokio::sync::Mutex<Store>,
+    /// The tables are not to grow: see [`Lake::protect`].
+    is_protected: AtomicBool,
     _lock: Lock,
 }
 
@@ -73,11 +78,42 @@ impl Lake {
                 index: RwLock::new(index),
                 journal: Mutex::new(journal),
                 store: tokio::sync::Mutex::new(store),
+                is_protected: AtomicBool::new(false),
                 _lock: lock,
             }),
         };
-        lake.fold().await?;
+        // A disk that is full now must not keep a lake from answering: the lines stay in the journal, and the next fold takes them.
+        if let Err(error) = lake.fold().await {
+            tracing::warn!(%error, "cannot fold the journal into the tables yet");
+        }
         Ok(lake)
+    }
+
+    /// Protects the tables, or lets them grow again: for a disk that is nearly full.
+    ///
+    /// While it holds, what would write tables is refused with [`Error::Protected`]. Searches go on, and so does the journal: an
+    /// accepted interaction stays on the disk before its call returns, and is folded when there is room again.
+    pub async fn protect(&self, holds: bool) -> Result<(), Error> {
+        let held = self.inner.is_protected.swap(holds, Ordering::SeqCst);
+        if held != holds {
+            tracing::info!(lake.protected = holds, "the tables are {}", if holds { "protected" } else { "open again" });
+        }
+        if held && !holds { self.fold().await } else { Ok(()) }
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        if self.inner.is_protected.load(Ordering::SeqCst) { Err(Error::Protected) } else { Ok(()) }
+    }
+
+    /// Reads the newest row of `commits` from the disk and returns its number; `None` while somebody writes the tables, or before the
+    /// first commit.
+    pub(crate) async fn read_newest(&self) -> Result<Option<CommitId>, Error> {
+        let this = self.clone();
+        let read = move || match this.inner.store.try_lock() {
+            Ok(store) => store.read_newest(),
+            Err(_) => Ok(None),
+        };
+        tokio::task::spawn_blocking(read).await?
     }
 
     /// Returns the model the lake was opened for.
@@ -112,6 +148,7 @@ impl Lake {
     }
 
     pub(crate) async fn commit_until(&self, commit: Commit, stop: Option<Step>) -> Result<CommitId, Error> {
+        self.writable()?;
         check(&commit, self.inner.spec.dimension)?;
         let this = self.clone();
         let (commit, terms) = tokio::task::spawn_blocking(move || {
@@ -153,6 +190,7 @@ impl Lake {
 
     /// Folds the journal, joins small files and brings the stored BM25 index up to date: for the end of an ingestion.
     pub async fn refresh(&self) -> Result<(), Error> {
+        self.writable()?;
         self.fold().await?;
         let this = self.clone();
         tokio::spawn(async move {
@@ -235,8 +273,10 @@ impl Lake {
 
     /// Returns how much there is.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        let folder = self.inner.layout.lakehouse();
-        let bytes = tokio::task::spawn_blocking(move || size_of(&folder)).await?;
+        let (folder, canary) = (self.inner.layout.lakehouse(), self.inner.layout.canary());
+        // The canary is not the customer's.
+        let measure = move || size_of(&folder).saturating_sub(size_of(canary.dir()));
+        let bytes = tokio::task::spawn_blocking(measure).await?;
         let commits = self.inner.store.lock().await.commits();
         let index = self.index();
         Ok(Stats {
@@ -278,8 +318,11 @@ impl Lake {
         Ok(())
     }
 
-    /// Puts the journal into the tables. Nothing is there twice, whenever this stops.
+    /// Puts the journal into the tables. Nothing is there twice, whenever this stops. Protected tables stay as they are.
     pub async fn fold(&self) -> Result<(), Error> {
+        if self.writable().is_err() {
+            return Ok(());
+        }
         let this = self.clone();
         tokio::spawn(async move {
             let mut store = this.store().await?;
@@ -335,6 +378,7 @@ impl Lake {
 
     /// Adds or replaces the row of an adapter's version.
     pub async fn put_version(&self, row: VersionRow) -> Result<(), Error> {
+        self.writable()?;
         let this = self.clone();
         tokio::spawn(async move { this.store().await?.put_version(row).await }).await?
     }

@@ -14,6 +14,7 @@
 
 mod access;
 mod analysis;
+mod canary;
 mod client;
 mod columns;
 mod durable;

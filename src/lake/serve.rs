@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base::{CustomerLayout, Digest, Role, Secret, config::ServiceConfig};
+use base::{Beat, Canary, CustomerLayout, Digest, Pulse, Role, Secret, config::ServiceConfig};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     EmbedSpec, Error, Feedback, Interaction, Lake, VersionRow,
+    canary::Keeper,
     format::{CommitWire, FORMAT, Refusal, Reply, SearchWire},
 };
 
@@ -30,6 +31,8 @@ const LARGEST_BODY: usize = 64 << 20;
 struct Shared {
     lake: Arc<OnceLock<Lake>>,
     token: Arc<Secret>,
+    canary: Arc<Keeper>,
+    pulse: Pulse,
 }
 
 /// Serves the customer's lake on `listener` until `shutdown`, which waits for what is under way and folds the journal.
@@ -53,7 +56,8 @@ pub(crate) async fn serve_lake(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let shared = Shared { lake: Arc::new(OnceLock::new()), token: Arc::new(token) };
+    let canary = Arc::new(Keeper::new(&layout, spec));
+    let shared = Shared { lake: Arc::new(OnceLock::new()), token: Arc::new(token), canary, pulse: Pulse::default() };
     let stop = shutdown.clone();
     let server =
         axum::serve(listener, router(shared.clone())).with_graceful_shutdown(async move { stop.cancelled().await });
@@ -90,6 +94,10 @@ fn router(shared: Shared) -> Router {
         .route("/v1/interactions", get(interactions).post(record))
         .route("/v1/feedback", get(feedback_since).post(feedback))
         .route("/v1/versions", get(versions).post(put_version))
+        .layer(middleware::from_fn_with_state(shared.clone(), count))
+        .route("/v1/pulse", get(pulse))
+        .route("/v1/canary", post(canary))
+        .route("/v1/protect", post(protect))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), guard));
     Router::new().route("/health", get(health)).merge(guarded).with_state(shared)
@@ -101,6 +109,31 @@ async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Re
         Some(token) if shared.token.matches(token) => next.run(request).await,
         _ => refusal(StatusCode::UNAUTHORIZED, "the token is missing or wrong"),
     }
+}
+
+/// Requests of the agent's are not among those that say whether the role gets on with its work.
+async fn count(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let running = shared.pulse.begin();
+    let response = next.run(request).await;
+    running.done();
+    response
+}
+
+async fn pulse(State(shared): State<Shared>) -> Json<Beat> {
+    Json(shared.pulse.beat())
+}
+
+async fn canary(State(shared): State<Shared>) -> Result<Json<Canary>, Failure> {
+    Ok(Json(shared.canary.sing(open(&shared)?).await?))
+}
+
+#[derive(Deserialize)]
+struct Protect {
+    holds: bool,
+}
+
+async fn protect(State(shared): State<Shared>, body: Body<Protect>) -> Answer<()> {
+    reply(open(&shared)?.protect(body?.0.holds).await?)
 }
 
 async fn health(State(shared): State<Shared>) -> Response {
@@ -131,6 +164,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(why) => Self(StatusCode::UNPROCESSABLE_ENTITY, why),
+            Error::Protected => Self(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
             error => {
                 let mut text = error.to_string();
                 let mut cause = std::error::Error::source(&error);

@@ -138,6 +138,22 @@ impl Store {
         self.newest().id
     }
 
+    /// Reads the newest row of `commits` from the disk; `None` before the first commit.
+    pub fn read_newest(&self) -> Result<Option<CommitId>, Error> {
+        let newest = self.commits();
+        for file in self.commits.files() {
+            for batch in self.commits.read_file(&file.path, None)? {
+                if rows::commits_rows(&batch)?.iter().any(|row| row.id == newest) {
+                    return Ok(Some(CommitId(newest)));
+                }
+            }
+        }
+        if newest == 0 {
+            return Ok(None);
+        }
+        Err(Error::Damaged { table: COMMITS.name, what: format!("the row of commit {newest} is not in it") })
+    }
+
     /// The newest journal file that is in the tables.
     pub fn journal(&self) -> u64 {
         self.newest().journal

@@ -401,6 +401,29 @@ async fn many_small_commits_are_joined_and_stay_searchable() {
     assert_eq!(ranking(&lake, "nummer7").await[0], "7.txt");
 }
 
+#[tokio::test]
+async fn protected_tables_stay_as_they_are_and_no_interaction_is_lost() {
+    let home = home();
+    let lake = home.open().await;
+    lake.commit(write("a.txt", &["alpha"])).await.unwrap();
+    lake.protect(true).await.unwrap();
+    let before = lake.stats().await.unwrap().commits;
+    assert!(matches!(lake.commit(write("b.txt", &["beta"])).await, Err(Error::Protected)));
+    assert!(matches!(lake.refresh().await, Err(Error::Protected)));
+    // More than a fold waits for.
+    for at in 0..70 {
+        lake.record(interaction(at)).await.unwrap();
+    }
+    assert_eq!(lake.stats().await.unwrap().commits, before);
+    assert_eq!(lake.interactions(0).await.unwrap().len(), 70);
+    assert_eq!(ranking(&lake, "alpha").await[0], "a.txt");
+    lake.protect(false).await.unwrap();
+    assert_eq!(lake.stats().await.unwrap().commits, before + 1, "folded at once");
+    lake.commit(write("b.txt", &["beta"])).await.unwrap();
+    drop(lake);
+    assert_eq!(home.open().await.interactions(0).await.unwrap().len(), 70);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_role_answers_as_the_library_does() {
     // The first of several tests to install the provider wins; all install the same.
@@ -436,6 +459,9 @@ async fn the_role_answers_as_the_library_does() {
     assert_eq!(remote.chunks_of(&documents[0].id).await.unwrap().len(), 2);
     assert_eq!(remote.stats().await.unwrap().chunks, 2);
     assert_eq!(remote.interactions(5).await.unwrap(), [interaction(5)]);
+    let canary = health.post(format!("{url}/v1/canary")).bearer_auth(token.expose()).send().await.unwrap();
+    assert_eq!(canary.json::<base::Canary>().await.unwrap().found["dimension"], DIMENSION.to_string());
+    assert_eq!(remote.documents().await.unwrap().len(), 1, "the canary is no document");
     let mut short = commit;
     short.chunks[0].vector.pop();
     assert!(matches!(remote.commit(short).await, Err(Error::Refused(_))));

@@ -1,7 +1,7 @@
-use base::{Slug, Timestamp};
+use base::{Seen, Slug, Timestamp};
 use serde::Serialize;
 
-use crate::{Edition, Entitlement, Seen, Standing};
+use crate::{Edition, Entitlement, Standing};
 
 /// A checked license as `0711 license show` and `verify` print it, as lines or as JSON.
 #[derive(Clone, Debug, Serialize)]

@@ -63,10 +63,6 @@ pub enum Error {
     Random(#[source] std::io::Error),
     #[error("the request for a license is not the YAML it should be")]
     Request(#[source] serde_yaml::Error),
-    #[error("cannot read the latest time seen")]
-    SeenRead(#[source] file::ReadError),
-    #[error("`{path}` does not hold the latest time seen", path = .path.display())]
-    SeenFormat { path: PathBuf },
 }
 
 impl Error {
@@ -131,15 +127,13 @@ impl Explain for Error {
             Self::Request(_) => {
                 "correct the request; `0711 license issue --help` says what it holds".to_owned()
             }
-            Self::SeenRead(_) => "check the rights of the file".to_owned(),
-            Self::SeenFormat { path } => format!("remove `{}`; it is written anew", path.display()),
         };
         Some(Remedy::new(text))
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Write { .. } | Self::Random(_) | Self::SeenRead(_) | Self::SeenFormat { .. } => Exit::Failed,
+            Self::Write { .. } | Self::Random(_) => Exit::Failed,
             Self::Request(_) | Self::PrivateKey { .. } => Exit::Usage,
             _ => Exit::License,
         }

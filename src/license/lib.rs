@@ -31,6 +31,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use base::Seen;
 pub use describe::Description;
 pub use embedded::{embedded_demo, embedded_roots};
 pub use entitlement::{Edition, Entitlement};
@@ -40,6 +41,6 @@ pub use find::{Found, Origin, find};
 pub use issue::{Request, issue};
 pub use keys::{PrivateKey, keygen};
 pub use machine::{MachineBinding, MachineFact, machine_hash};
-pub use standing::{Seen, Standing, WARNING_DAYS};
+pub use standing::{Standing, WARNING_DAYS};
 pub use trust::{Limits, Root, TrustRoots};
 pub use verify::{authenticate, load, load_installed, verify};

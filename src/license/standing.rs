@@ -1,9 +1,9 @@
-use std::{fmt, path::Path};
+use std::fmt;
 
-use base::{Timestamp, file};
-use serde::{Deserialize, Serialize};
+use base::{Seen, Timestamp};
+use serde::Serialize;
 
-use crate::{Entitlement, Error};
+use crate::Entitlement;
 
 /// Days before the end from which on the administrator is warned.
 pub const WARNING_DAYS: i64 = 30;
@@ -68,59 +68,5 @@ impl Entitlement {
         } else {
             Standing::Expired
         }
-    }
-}
-
-/// The latest time this installation has ever seen. It governs expiry in place of an earlier clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen(Timestamp);
-
-const FORMAT: u32 = 1;
-const MAX_SEEN_BYTES: u64 = 4096;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeenFile {
-    format: u32,
-    latest_ms: Timestamp,
-}
-
-impl Seen {
-    /// Nothing was seen yet.
-    pub const fn nothing() -> Self {
-        Self(Timestamp::from_millis(i64::MIN))
-    }
-
-    /// Reads the file; where there is none, nothing was seen.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let bytes = match file::read_bounded(path, MAX_SEEN_BYTES) {
-            Ok(bytes) => bytes,
-            Err(file::ReadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::nothing());
-            }
-            Err(error) => return Err(Error::SeenRead(error)),
-        };
-        match serde_json::from_slice::<SeenFile>(&bytes) {
-            Ok(file) if file.format == FORMAT => Ok(Self(file.latest_ms)),
-            _ => Err(Error::SeenFormat { path: path.to_owned() }),
-        }
-    }
-
-    /// Takes note of `now` in the file, atomically, and returns the latest time seen. An earlier clock writes nothing.
-    pub fn note(path: &Path, now: Timestamp) -> Result<Self, Error> {
-        let seen = Self::load(path)?;
-        if now <= seen.0 {
-            return Ok(seen);
-        }
-        let file = SeenFile { format: FORMAT, latest_ms: now };
-        let failed = |source| Error::Write { path: path.to_owned(), source };
-        let bytes = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
-        file::write_atomic(path, &bytes, 0o600).map_err(failed)?;
-        Ok(Self(now))
-    }
-
-    /// Returns the later of `now` and the latest time seen.
-    pub fn at_least(&self, now: Timestamp) -> Timestamp {
-        self.0.max(now)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// Checks signature, content and validity of a license that is about to be accepted.
 ///
-/// `now` is the later of the clock and the latest time seen ([`crate::Seen`]), so that a clock set back gains nothing. A
+/// `now` is the later of the clock and the latest time seen ([`base::Seen`]), so that a clock set back gains nothing. A
 /// license in its grace is accepted; its [`crate::Standing`] says so.
 pub fn verify(envelope: &[u8], roots: &TrustRoots, now: Timestamp) -> Result<Entitlement, Error> {
     let entitlement = authenticate(envelope, roots)?;

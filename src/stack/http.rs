@@ -73,6 +73,15 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+impl Reply {
+    /// Returns the message of an error answer, shortened and without control characters; the body itself where it has no such shape.
+    pub fn message(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let message = message_in(&self.body).unwrap_or_else(|| text.trim().to_owned());
+        message.chars().filter(|character| !character.is_control()).take(MESSAGE_CHARACTERS_MAX).collect()
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -156,11 +165,7 @@ pub async fn call(endpoint: &Endpoint, ask: Ask<'_>) -> Result<Reply, CallError>
 pub async fn call_json<T: DeserializeOwned>(endpoint: &Endpoint, ask: Ask<'_>) -> Result<T, CallError> {
     let reply = call(endpoint, ask).await?;
     if !(200..300).contains(&reply.status) {
-        let text = String::from_utf8_lossy(&reply.body);
-        let message = message_in(&reply.body).unwrap_or_else(|| text.trim().to_owned());
-        let message =
-            message.chars().filter(|character| !character.is_control()).take(MESSAGE_CHARACTERS_MAX).collect();
-        return Err(CallError::Status { endpoint: endpoint.clone(), status: reply.status, message });
+        return Err(CallError::Status { endpoint: endpoint.clone(), status: reply.status, message: reply.message() });
     }
     serde_json::from_slice(&reply.body)
         .map_err(|source| CallError::Broken { endpoint: endpoint.clone(), source: source.into() })

@@ -40,4 +40,4 @@ pub use progress::{Movement, Sample, start_patience};
 pub use record::RoleRecord;
 pub use runtime::{Runtime, endpoint, probe};
 pub use state::{Observation, Readiness, RoleState};
-pub use unix::{bind_private, connect};
+pub use unix::{bind_private, connect, shared_door};

@@ -49,6 +49,16 @@ pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Makes the folder of a socket that a container has mounted: entered by the container's user, written by us alone. One that is there
+/// stays the same one, or the container would keep the one it had.
+///
+/// # Errors
+/// When it cannot be made, or its mode not be set.
+pub fn shared_door(folder: &Path) -> io::Result<()> {
+    base::file::private_dir(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
+}
+
 /// Connects to a socket, however deep its folder lies.
 ///
 /// # Errors

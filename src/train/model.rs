@@ -4,7 +4,10 @@ use std::{
     path::Path,
 };
 
-use candle_core::{Device, quantized::gguf_file::Content};
+use candle_core::{
+    Device,
+    quantized::gguf_file::{Content, TensorInfo},
+};
 
 use crate::{Error, LlamaConfig};
 
@@ -61,6 +64,29 @@ impl BaseModel {
         let layers =
             (0..config.layers).map(|index| tensors.layer(index, &config)).collect::<Result<Vec<_>, Error>>()?;
         Ok(Self { config, embedding, head, final_norm, layers })
+    }
+
+    /// Reads the head of the file and returns the model's shape; weights are only checked to be there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn inspect(path: &Path) -> Result<LlamaConfig, Error> {
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| Error::ReadModel { path: path.to_owned(), source };
+        let file = File::open(path).map_err(|error| failed(error.into()))?;
+        let length_bytes = file.metadata().map_err(|error| failed(error.into()))?.len();
+        let content = Content::read(&mut BufReader::new(file)).map_err(|error| failed(error.into()))?;
+        let config = LlamaConfig::from_metadata(path, &content)?;
+        refuse_extra_tensors(path, &content)?;
+        let end = |info: &TensorInfo| {
+            let blocks = info.shape.elem_count() / info.ggml_dtype.block_size();
+            content.tensor_data_offset + info.offset + (blocks * info.ggml_dtype.type_size()) as u64
+        };
+        let needed_bytes = content.tensor_infos.values().map(end).max().unwrap_or(0);
+        if needed_bytes > length_bytes {
+            return Err(failed(format!("it has {length_bytes} bytes where {needed_bytes} are needed").into()));
+        }
+        Ok(config)
     }
 
     /// Returns the model's shape.

@@ -1,6 +1,11 @@
 //! The role `trainer`: jobs that train, and the versions they made.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::SystemTime,
+};
 
 use axum::{
     Json, Router,
@@ -11,7 +16,7 @@ use axum::{
     routing::{get, post},
 };
 use base::{
-    Clock, CustomerLayout, Explain, Layout, Role, Secret,
+    Beat, Canary, Clock, CustomerLayout, Explain, Layout, Role, Secret,
     config::ServiceConfig,
     job::{JobHandle, JobRequest, JobState, Jobs},
 };
@@ -22,7 +27,7 @@ use tokio::{net::TcpListener, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, Registry, TrainJob,
+    BaseModel, Error, Registry, TrainJob,
     format::{FORMAT, Outcome, TrainParams},
     run::run,
 };
@@ -41,6 +46,8 @@ struct Trainer {
     jobs: Jobs,
     /// One training at a time: a second would halve both.
     starting: Mutex<()>,
+    /// What was found of the base model, and by which size and time its file is known.
+    inspected: std::sync::Mutex<Option<((u64, SystemTime), String)>>,
 }
 
 /// Serves training jobs and versions on `listener` until `shutdown`, which also asks a running
@@ -61,13 +68,22 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let dir = customer.jobs_dir(Role::Trainer);
     let jobs = Jobs::open(&dir).map_err(|source| Error::Write { path: dir, source })?;
-    let trainer = Arc::new(Trainer { config, layout: customer, token, jobs: jobs.clone(), starting: Mutex::new(()) });
+    let trainer = Arc::new(Trainer {
+        config,
+        layout: customer,
+        token,
+        jobs: jobs.clone(),
+        starting: Mutex::new(()),
+        inspected: std::sync::Mutex::default(),
+    });
     let guarded = Router::new()
         .route("/v1/jobs", post(start))
         .route("/v1/jobs/{id}", get(status).delete(cancel))
         .route("/v1/versions", get(versions))
         .route("/v1/versions/{name}/promote", post(promote))
         .route("/v1/versions/rollback", post(rollback))
+        .route("/v1/pulse", get(pulse))
+        .route("/v1/canary", post(canary))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&trainer), check_token))
@@ -168,6 +184,23 @@ async fn cancel(State(trainer): State<Arc<Trainer>>, Path(id): Path<String>) -> 
     }
 }
 
+async fn pulse(State(trainer): State<Arc<Trainer>>) -> Json<Beat> {
+    Json(trainer.jobs.pulse().beat())
+}
+
+/// Reads the head of the base model and the registry. A model it cannot train is an answer; one it cannot read is a failure.
+async fn canary(State(trainer): State<Arc<Trainer>>) -> Response {
+    let look = move || {
+        let registry = Registry::open(&trainer.layout.loras())?;
+        let canary = Canary::default().with("trains", trainer.trains()?);
+        Ok(canary.with("versions", registry.versions().len()))
+    };
+    match tokio::task::spawn_blocking(look).await.map_err(Error::BrokeOff).flatten() {
+        Ok(canary) => Json(canary).into_response(),
+        Err(error) => answer(Err(error)),
+    }
+}
+
 async fn versions(State(trainer): State<Arc<Trainer>>) -> Response {
     answer(Registry::open(&trainer.layout.loras()).map(|registry| listing(&registry)))
 }
@@ -221,6 +254,31 @@ async fn train(trainer: Arc<Trainer>, minutes: u32, seed: u64, handle: JobHandle
 }
 
 impl Trainer {
+    /// Returns `yes`, or why the base model cannot be trained. The head of a model has its whole vocabulary: it is read again only when
+    /// the file is another one than before.
+    fn trains(&self) -> Result<String, Error> {
+        if self.config.vllm().is_some() {
+            return Ok("no: models of the graphics card are not trained here".to_owned());
+        }
+        let path = &self.config.chat_model.path;
+        let failed = |source: std::io::Error| Error::ReadModel { path: path.clone(), source: source.into() };
+        let found = File::open(path).and_then(|file| file.metadata()).map_err(failed)?;
+        let stamp = (found.len(), found.modified().map_err(failed)?);
+        let mut inspected = self.inspected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, trains)) = inspected.as_ref()
+            && *known == stamp
+        {
+            return Ok(trains.clone());
+        }
+        let trains = match BaseModel::inspect(path) {
+            Ok(_) => "yes".to_owned(),
+            Err(Error::UnsupportedModel { reason, .. }) => format!("no: {reason}"),
+            Err(error) => return Err(error),
+        };
+        *inspected = Some((stamp, trains.clone()));
+        Ok(trains)
+    }
+
     async fn train(&self, minutes: u32, seed: u64, handle: JobHandle) -> Result<Outcome, Error> {
         let spec = EmbedSpec { dimension: self.config.dimension(), model: self.config.embed_model.digest };
         let url = self.config.url(Role::Lake);

@@ -60,13 +60,21 @@ fn a_release_is_built_signed_published_and_proven() {
     fs::set_permissions(trust.join("vendor.json"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     bundle(&dir, &verify).expect(9);
 
+    let root = ["--trust-root", "@trust/metadata/1.root.json"];
+    let fetch = [&["bundle", "fetch", "@channel", "--out", "@fetched", "--json"][..], &root].concat();
+    let fetched = ok(&dir, &fetch).json();
+    assert_eq!(fetched["fetched_blobs"], fetched["facts"]["missing_blobs"], "{fetched}");
+    ok(&dir, &[&["bundle", "verify", "@fetched"][..], &root].concat());
+    assert_eq!(ok(&dir, &fetch).json()["fetched_blobs"], 0);
+    // A password in an argument could be read by everybody here.
+    bundle(&dir, &[&fetch[..], &["--proxy", "http://name:word@proxy:1"]].concat()).expect(2);
+
     let blob = fs::read_dir(dir.join("channel/blobs/sha256")).unwrap().next().unwrap().unwrap().path();
     let mut bytes = fs::read(&blob).unwrap();
     bytes[0] ^= 1;
     fs::write(blob, bytes).unwrap();
     let refused = bundle(&dir, &trusted).expect(12).json();
     assert!(refused["remedy"].as_str().unwrap().contains("0711 bundle repair needs"), "{refused}");
-    let root = ["--trust-root", "@trust/metadata/1.root.json"];
     ok(&dir, &[&["bundle", "repair", "needs", "@channel", "--out", "@needs.json"][..], &root].concat());
     ok(&dir, &["bundle", "repair", "make", "--needs", "@needs.json", "--from", "@one", "--out", "@mend"]);
     ok(&dir, &["bundle", "repair", "apply", "@channel", "--from", "@mend"]);

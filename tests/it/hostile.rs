@@ -188,8 +188,9 @@ fn remember(vendor: &Vendor, bundle: &Path, root: &Path) {
         expiry: Expiry::Warn,
         now: time(),
         earlier: Vec::new(),
+        held: std::collections::BTreeSet::new(),
         threads: 1,
     };
     let proven = wait(release::verify(bundle, &options, &|_| ())).unwrap();
-    proven.remember(&Layout::rooted(root).release_seen()).unwrap();
+    wait(proven.remember(&Layout::rooted(root).release_seen())).unwrap();
 }

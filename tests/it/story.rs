@@ -28,6 +28,7 @@ pub fn tell(product: &Product, base: u16, args: &[String], url: &dyn Fn(&str, u1
 
     a_second_install_changes_nothing(product, args);
     every_role_is_ready(product);
+    every_role_does_its_work(product);
     what_could_not_be_read_is_listed(product);
     search_prints_what_others_rely_on(product);
     the_exam_is_passed(product);
@@ -39,6 +40,7 @@ pub fn tell(product: &Product, base: u16, args: &[String], url: &dyn Fn(&str, u1
     nothing_tried_to_leave(product);
     what_was_done_is_on_record(product, &password);
     a_support_bundle_tells_everything_but_secrets(product, &password);
+    a_removed_container_is_made_anew(product);
     uninstall_keeps_data_until_purged(product);
 }
 
@@ -92,6 +94,28 @@ fn every_role_is_ready(product: &Product) {
         assert_eq!(role["state"], "ready", "{role}");
         assert!(role["resident_bytes"].as_u64().unwrap() > 0);
     }
+}
+
+/// A small real job of each kind was done, and nothing is wrong that a doctor could find.
+fn every_role_does_its_work(product: &Product) {
+    until("every role did a small job", Duration::from_secs(90), || {
+        roles(product).iter().all(|role| role["work"]["verdict"] == "good")
+    });
+    let broken = findings(product);
+    assert!(broken.is_empty(), "{broken:#?}");
+    let events = product.ok(&["events", "-n", "500", "--json"]).out;
+    let ready = |name: &str| events.lines().any(|line| line.contains("ready after") && line.contains(name));
+    assert!(ROLES.iter().all(|name| ready(name)), "{events}");
+}
+
+/// What `doctor` calls broken; it may warn of the machine the tests run on.
+fn findings(product: &Product) -> Vec<Value> {
+    let run = product.run(&["doctor", "--json"]);
+    let diagnosis: Value = serde_json::from_str(run.out.lines().next().unwrap_or_default()).unwrap();
+    let all = diagnosis["findings"].as_array().unwrap();
+    let is_ill = all.iter().any(|finding| finding["severity"] != "note");
+    assert_eq!(run.code, if is_ill { 17 } else { 0 }, "{diagnosis}");
+    all.iter().filter(|finding| finding["severity"] == "broken").cloned().collect()
 }
 
 fn what_could_not_be_read_is_listed(product: &Product) {
@@ -241,6 +265,8 @@ fn roles_outlive_the_agent_and_are_adopted(product: &Product) {
     kill(agent);
     until("the agent is gone", Duration::from_secs(5), || !alive(agent));
     assert!(before.iter().all(|(_, pid)| alive(*pid)), "a service died with the agent");
+    let broken = findings(product);
+    assert!(broken.len() == 1 && broken[0]["what"] == "the agent does not run", "the roles work: {broken:#?}");
     product.ok(&["start"]);
     assert_eq!(pids(product), before, "the new agent adopts what runs");
 }
@@ -310,6 +336,20 @@ fn a_support_bundle_tells_everything_but_secrets(product: &Product, password: &s
         assert!(secrets.iter().all(|secret| !text.contains(secret)) && !text.contains(password), "{name}");
         assert!(!text.contains("Aushang_KX-16"), "{name} names a document");
     }
+}
+
+/// Where the services are containers: somebody removes one.
+fn a_removed_container_is_made_anew(product: &Product) {
+    let plan: Value = serde_json::from_slice(&fs::read(product.customer().join("plan.json")).unwrap()).unwrap();
+    let Some(step) = plan["steps"].as_array().unwrap().iter().find(|step| step["step"] == "containers") else { return };
+    let name = format!("{}-embed", step["project"].as_str().unwrap());
+    let before = pids(product);
+    Run::of(Command::new("docker").args(["rm", "--force", &name]).output().unwrap()).expect(0);
+    until("a removed container is ready again", Duration::from_secs(60), || {
+        roles(product).iter().all(|role| role["state"] == "ready") && pids(product) != before
+    });
+    let events = product.ok(&["events", "-n", "50", "--json"]).out;
+    assert!(events.contains("its container was removed"), "the engine tells: {events}");
 }
 
 fn uninstall_keeps_data_until_purged(product: &Product) {

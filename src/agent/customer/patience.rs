@@ -6,7 +6,7 @@ use base::Role;
 use stack::{RoleState, Runtime};
 
 use super::Customer;
-use crate::supervisor::Past;
+use crate::past::Past;
 
 /// A role under full load may miss a probe; one that misses all of them for this long is stuck.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(60);
@@ -58,8 +58,9 @@ mod tests {
     fn the_third_standstill_is_left_to_a_person_unless_it_was_ready_between() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::rooted(dir.path());
-        let mut customer = Customer::new(&layout, Slug::parse("eaton").unwrap(), Clock::system());
-        let mut past = Past::default();
+        let mut customer =
+            Customer::new(&layout, Slug::parse("eaton").unwrap(), Clock::system(), Duration::from_secs(60));
+        let mut past = Past::open(&layout);
         let mut word = |customer: &mut Customer| {
             customer.stood_still(Role::Llm, &mut past);
             customer.at(Role::Llm).state.word()

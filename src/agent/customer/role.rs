@@ -1,8 +1,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use stack::{Movement, RoleRecord, RoleState, Sample};
+use stack::{Identity, Movement, RoleRecord, RoleState, Sample};
+use tokio::task::AbortHandle;
 
+use super::work::Work;
 use crate::budget::Budget;
 
 /// One role, as the agent knows it.
@@ -22,6 +24,11 @@ pub(super) struct Supervised {
     pub(super) sampled_at: Option<Instant>,
     /// Starts in a row that came to a standstill.
     pub(super) standstills: u32,
+    pub(super) work: Work,
+    /// What the engine said of an end, and when.
+    pub(super) hint: Option<(Instant, String)>,
+    /// Waits for the end of a process, and which one that is.
+    watched: Option<(Identity, AbortHandle)>,
 }
 
 /// Samples read some files of `/proc`.
@@ -42,6 +49,9 @@ impl Default for Supervised {
             movement: Movement::begin(Instant::now()),
             sampled_at: None,
             standstills: 0,
+            work: Work::default(),
+            hint: None,
+            watched: None,
         }
     }
 }
@@ -55,6 +65,7 @@ impl Supervised {
         self.probed_at = None;
         self.movement = Movement::begin(Instant::now());
         self.sampled_at = None;
+        self.work.began();
     }
 
     /// Takes note of what a role that starts has done so far.
@@ -73,6 +84,16 @@ impl Supervised {
         (self.state == RoleState::Starting).then(|| self.movement.silent_for(Instant::now()))
     }
 
+    /// Makes sure that the end of this process is noticed; `wait` begins to wait for it.
+    pub(super) fn wait_for_end(&mut self, identity: &Identity, wait: impl FnOnce(Identity) -> AbortHandle) {
+        if self.watched.as_ref().is_some_and(|(watched, _)| watched == identity) {
+            return;
+        }
+        if let Some((_, former)) = self.watched.replace((identity.clone(), wait(identity.clone()))) {
+            former.abort();
+        }
+    }
+
     /// It is down, as it should be.
     pub(super) fn rest(&mut self) {
         self.record = None;
@@ -82,6 +103,7 @@ impl Supervised {
     pub(super) fn forgive(&mut self) {
         self.budget.forgive();
         self.standstills = 0;
+        self.work.forgive();
         if matches!(self.state, RoleState::BackingOff { .. } | RoleState::NeedsAPerson { .. }) {
             self.state = RoleState::Stopped;
         }

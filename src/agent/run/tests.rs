@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use base::config::{FORMAT, ModelRef, ServiceConfig};
 use base::{API_OFFSET, Digest, Role, Slug};
-use install::control::{Client, Command, CustomerStatus, Status};
+use install::control::{Client, Command, CustomerStatus, DiskStage, Status, WorkVerdict};
 use stack::RoleState;
 use tokio::task::JoinHandle;
 
@@ -14,20 +14,41 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Not a test: what a role of the tests runs. It is told its port on its command line, as a filter that matches nothing.
+/// Not a test: what a role of the tests runs. It is told its ports, and where its moods stand, on its command line, as filters that
+/// match no test.
 #[test]
 fn role_stub() {
-    let Some(port) = std::env::args().find_map(|argument| argument.strip_prefix("stub-port-")?.parse::<u16>().ok())
-    else {
-        return;
+    let argument = |name: &str| std::env::args().find_map(|argument| Some(argument.strip_prefix(name)?.to_owned()));
+    let (Some(ports), Some(moods)) = (argument("stub-ports-"), argument("stub-moods-")) else { return };
+    let listen = |port: &str| std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
+    let mood = Path::new(&moods).join(ports.split(',').next().unwrap());
+    std::thread::scope(|scope| {
+        for listener in ports.split(',').map(listen) {
+            let mood = &mood;
+            scope.spawn(move || listener.incoming().for_each(|stream| answer(stream.unwrap(), mood)));
+        }
+    });
+}
+
+/// Does every small job, unless the file `mood` is there: then it answers, and does none.
+fn answer(mut stream: std::net::TcpStream, mood: &Path) {
+    use std::io::{Read, Write};
+    let mut asked = [0; 4096];
+    let length = stream.read(&mut asked).unwrap_or(0);
+    let asked = String::from_utf8_lossy(&asked[..length]);
+    let vector = format!(r#"{{"data":[{{"embedding":[1.0{}]}}]}}"#, ",0.0".repeat(383));
+    let (status, body) = match asked.split(' ').nth(1).unwrap_or_default() {
+        "/v1/pulse" => (200, r#"{"format":1,"moved":0,"running":0}"#),
+        "/v1/canary" | "/v1/completions" | "/v1/embeddings" if mood.exists() => (500, r#"{"error":"out of sorts"}"#),
+        "/v1/canary" => (200, r#"{"format":1,"found":{"dimension":"2"}}"#),
+        "/v1/completions" => (200, r#"{"choices":[{"finish_reason":"length"}]}"#),
+        "/v1/embeddings" => (200, vector.as_str()),
+        "/v1/stats" => (200, r#"{"value":{"documents":3}}"#),
+        "/login" => (200, "<form>"),
+        _ => (200, "{}"),
     };
-    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    for stream in listener.incoming() {
-        use std::io::{Read, Write};
-        let mut stream = stream.unwrap();
-        let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
-    }
+    // A client that has gone needs no answer.
+    let _ = write!(stream, "HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
 }
 
 struct Installation {
@@ -49,7 +70,10 @@ fn free_base() -> u16 {
 }
 
 fn installation() -> Installation {
-    let dir = tempfile::tempdir().unwrap();
+    installation_in(tempfile::tempdir().unwrap())
+}
+
+fn installation_in(dir: tempfile::TempDir) -> Installation {
     let layout = Layout::rooted(dir.path());
     let slug = Slug::parse("eaton").unwrap();
     let customer = layout.customer(&slug);
@@ -70,18 +94,24 @@ fn installation() -> Installation {
         console_hosts: vec![],
         containers: None,
     };
-    for folder in [customer.deployment(), layout.bin_dir(), layout.etc()] {
+    for folder in [customer.secrets(), layout.bin_dir(), layout.etc()] {
         std::fs::create_dir_all(folder).unwrap();
     }
     std::fs::write(customer.config(), serde_yaml::to_string(&config).unwrap()).unwrap();
     let slots = format!("{{\"format\":1,\"slots\":{{\"eaton\":{{\"port_base\":{port_base}}}}}}}");
     std::fs::write(layout.slots_file(), slots).unwrap();
     let program = std::env::current_exe().unwrap();
-    let ports: String = Role::ALL.iter().map(|role| format!("{role}) port={};; ", config.port(*role))).collect();
-    // The stub's filters: its own name, and the port as a second filter that matches no test.
+    let ports = |role: Role| match role {
+        Role::Console => format!("{},{}", config.port(role), config.api_port()),
+        _ => config.port(role).to_string(),
+    };
+    let ports: String = Role::ALL.iter().map(|role| format!("{role}) ports={};; ", ports(*role))).collect();
+    base::Secret::generate().unwrap().write(&customer.token()).unwrap();
+    // The stub's filters: its own name, and two that match no test.
     let script = format!(
-        "#!/bin/sh\ntrap 'kill $child; exit 0' TERM\ncase $2 in {ports} esac\n'{}' run::tests::role_stub stub-port-$port --nocapture &\nchild=$!\nwait $child\n",
-        program.display()
+        "#!/bin/sh\ntrap 'kill $child; exit 0' TERM\ncase $2 in {ports} esac\n'{}' run::tests::role_stub stub-ports-$ports stub-moods-{} --nocapture &\nchild=$!\nwait $child\n",
+        program.display(),
+        layout.root().unwrap().display()
     );
     std::fs::write(layout.binary(), script).unwrap();
     std::fs::set_permissions(layout.binary(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -91,7 +121,7 @@ fn installation() -> Installation {
 impl Installation {
     fn agent(&self) -> (JoinHandle<Result<(), Error>>, CancellationToken) {
         let shutdown = CancellationToken::new();
-        (tokio::spawn(run(self.layout.clone(), shutdown.clone())), shutdown)
+        (tokio::spawn(run(self.layout.clone(), Notify::default(), shutdown.clone())), shutdown)
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&CustomerStatus) -> bool) -> CustomerStatus {
@@ -148,7 +178,10 @@ async fn roles_are_started_healed_left_running_adopted_and_stopped() {
     let lake = healed.roles.iter().find(|role| role.role == Role::Lake).unwrap();
     assert_eq!((lake.restarts, lake.last_error.as_deref()), (1, Some("signal 9")));
     let events = Client::new(&installation.layout).events(0).await.unwrap();
-    assert!(events.iter().any(|event| event.role == Role::Lake && event.message.contains("signal 9")), "{events:#?}");
+    assert!(
+        events.iter().any(|event| event.role == Some(Role::Lake) && event.message.contains("signal 9")),
+        "{events:#?}"
+    );
 
     shutdown.cancel();
     agent.await.unwrap().unwrap();
@@ -240,4 +273,116 @@ async fn one_agent_per_installation() {
     Client::new(&installation.layout).status().await.unwrap();
     shutdown.cancel();
     first.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_role_that_answers_and_does_not_work_is_started_anew() {
+    let installation = installation();
+    std::fs::write(installation.layout.agent_config(), "format: 1\nprobe_seconds: 1\n").unwrap();
+    let verdict = |customer: &CustomerStatus, role: Role| {
+        let found = customer.roles.iter().find(|found| found.role == role)?;
+        found.work.as_ref().map(|work| work.verdict)
+    };
+    let (agent, shutdown) = installation.agent();
+    let all_work =
+        |customer: &CustomerStatus| Role::ALL.iter().all(|role| verdict(customer, *role) == Some(WorkVerdict::Good));
+    let first = installation.until("all at work", all_work).await;
+    let port = first.roles.iter().find(|role| role.role == Role::Lake).unwrap().port;
+    let mood = installation.layout.root().unwrap().join(port.to_string());
+    std::fs::write(&mood, "").unwrap();
+    let renewed = installation
+        .until("renewed", |customer| {
+            let pid = pids(customer)[&Role::Lake];
+            pid.is_some() && pid != pids(&first)[&Role::Lake]
+        })
+        .await;
+    let lake = renewed.roles.iter().find(|role| role.role == Role::Lake).unwrap();
+    assert!(lake.last_error.as_ref().unwrap().contains("out of sorts"), "{lake:?}");
+    let others = |customer: &CustomerStatus| {
+        let mut pids = pids(customer);
+        pids.remove(&Role::Lake);
+        pids
+    };
+    assert_eq!(others(&renewed), others(&first), "nobody else was touched");
+    std::fs::remove_file(&mood).unwrap();
+    installation.until("at work again", |customer| all_work(customer) && all(customer, &RoleState::Ready)).await;
+    let metrics = stack::http::Ask::new("GET", "/v1/metrics");
+    let endpoint = stack::http::Endpoint::Unix(installation.layout.agent_socket());
+    let text = stack::http::call(&endpoint, metrics).await.unwrap().body;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(text.contains("zero711_role_restarts_total{customer=\"eaton\",role=\"lake\"} 1"), "{text}");
+    let kept = install::control::past_probes(&installation.layout.customer(&installation.slug));
+    assert!(kept.iter().any(|line| line.role == Role::Lake && line.verdict == WorkVerdict::Failing), "{kept:?}");
+    installation.end().await;
+    shutdown.cancel();
+    agent.await.unwrap().unwrap();
+}
+
+/// A file system in memory, mounted over a folder until it is dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// None where this user may not mount.
+    fn mount(at: &Path) -> Option<Self> {
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "none"]).arg(at).output();
+        mount.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
+    }
+
+    /// Fills it up to so many free bytes.
+    fn leave(&self, free_bytes: u64) {
+        let file = self.0.join("ballast");
+        let _ = std::fs::remove_file(&file);
+        let (_, room) = crate::look::room("", &self.0).unwrap();
+        std::fs::write(&file, vec![1; usize::try_from(room.free_bytes - free_bytes).unwrap()]).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_stops_what_fills_it_and_lets_it_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path()) else {
+        println!("not run: this user may not mount a file system");
+        return;
+    };
+    let installation = installation_in(dir);
+    std::fs::write(installation.layout.agent_config(), "format: 1\nprobe_seconds: 1\n").unwrap();
+    let (agent, shutdown) = installation.agent();
+    let is_at = |customer: &CustomerStatus, stage| customer.disk.as_ref().is_some_and(|disk| disk.stage == stage);
+    let resting = |customer: &CustomerStatus| {
+        let held = customer.roles.iter().filter(|role| role.held.is_some() && role.state == RoleState::Stopped);
+        held.map(|role| role.role).collect::<Vec<_>>()
+    };
+    installation.until("all ready", |customer| all(customer, &RoleState::Ready)).await;
+    disk.leave(5 << 20);
+    installation.until("told", |customer| is_at(customer, DiskStage::Warn) && all(customer, &RoleState::Ready)).await;
+    disk.leave(2 << 20);
+    let held = installation.until("resting", |customer| resting(customer) == [Role::Ingest, Role::Trainer]).await;
+    assert!(is_at(&held, DiskStage::Hold), "{held:#?}");
+    disk.leave(1 << 20);
+    installation.until("protected", |customer| is_at(customer, DiskStage::Protect)).await;
+    let told = || install::control::past_events(&installation.layout);
+    let begun = Instant::now();
+    while !told().iter().any(|event| event.role == Some(Role::Lake) && event.message.contains("are protected")) {
+        assert!(begun.elapsed() < PATIENCE, "{:#?}", told());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let answers = |customer: &CustomerStatus| {
+        let rest = [Role::Ingest, Role::Trainer];
+        customer.roles.iter().filter(|role| !rest.contains(&role.role)).all(|role| role.state == RoleState::Ready)
+    };
+    installation.until("still answering", answers).await;
+    std::fs::remove_file(disk.0.join("ballast")).unwrap();
+    installation.until("back at work", |customer| all(customer, &RoleState::Ready)).await;
+    installation.end().await;
+    shutdown.cancel();
+    agent.await.unwrap().unwrap();
+    // Before the folder it lies on is removed.
+    drop(disk);
 }

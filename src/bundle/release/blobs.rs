@@ -24,6 +24,13 @@ impl Blobs {
         Self { dir: bundle.join("blobs").join("sha256") }
     }
 
+    /// The blobs of a bundle or, where it is none, of a folder of models (`sha256/HEX`).
+    pub fn at(place: &Path) -> Self {
+        let blobs = Self::of(place);
+        let models = place.join("sha256");
+        if !blobs.dir.is_dir() && models.is_dir() { Self { dir: models } } else { blobs }
+    }
+
     /// Returns where the blob of a digest is or would be.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())

@@ -94,7 +94,7 @@ impl Build {
             blobs: kept,
         };
         self.forget_others(&release, &blobs)?;
-        self.write_index(&release)?;
+        write_index(&self.out, &release)?;
         let bytes = release.to_bytes()?;
         // What customers refuse shall not be made.
         Release::parse(&bytes)?;
@@ -140,21 +140,8 @@ impl Build {
         Ok(())
     }
 
-    fn write_index(&self, release: &Release) -> Result<(), Error> {
-        let manifests = release.images.iter().filter_map(|image| {
-            let name = format!("{}:{}", image.name, image.tag);
-            let annotations = BTreeMap::from([("org.opencontainers.image.ref.name".to_owned(), name)]);
-            let blob = release.blob(&image.manifest)?;
-            Some(Descriptor { annotations: Some(annotations), ..Descriptor::of(blob) })
-        });
-        let index = Index { schema_version: 2, media_type: oci::INDEX.to_owned(), manifests: manifests.collect() };
-        self.write("index.json", &json(&index)?)?;
-        self.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
-    }
-
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.out.join(name);
-        file::write_atomic(&path, bytes, 0o644).map_err(|source| Error::Write { path, source })
+        write(&self.out, name, bytes)
     }
 }
 
@@ -169,6 +156,24 @@ pub(crate) fn check_folder(out: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn write(out: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let path = out.join(name);
+    file::write_atomic(&path, bytes, 0o644).map_err(|source| Error::Write { path, source })
+}
+
+/// Writes what programs that read OCI layouts look for in a bundle. Nothing here trusts it.
+pub(super) fn write_index(out: &Path, release: &Release) -> Result<(), Error> {
+    let manifests = release.images.iter().filter_map(|image| {
+        let name = format!("{}:{}", image.name, image.tag);
+        let annotations = BTreeMap::from([("org.opencontainers.image.ref.name".to_owned(), name)]);
+        let blob = release.blob(&image.manifest)?;
+        Some(Descriptor { annotations: Some(annotations), ..Descriptor::of(blob) })
+    });
+    let index = Index { schema_version: 2, media_type: oci::INDEX.to_owned(), manifests: manifests.collect() };
+    write(out, "index.json", &json(&index)?)?;
+    write(out, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
 }
 
 /// Describes an image of others that was taken.

@@ -1,6 +1,8 @@
 use std::{io, path::PathBuf};
 
-use base::{Digest, Exit, Explain, Remedy};
+use base::{Digest, Exit, Explain, Remedy, Timestamp};
+
+use super::Shortage;
 
 /// Why a release could not be made, signed or proven.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +29,8 @@ pub enum Error {
     Metadata { reason: String },
     #[error("the bundle's metadata is older than what this machine has seen: {reason}")]
     Older { reason: String },
-    #[error("the bundle's metadata expired on {expired}")]
-    Expired { expired: String },
+    #[error("the bundle's metadata expired on {expired}, and it is {now}")]
+    Expired { expired: Timestamp, now: Timestamp },
     #[error("`release.json` was refused: {reason}")]
     Release { reason: String },
     #[error("the release {offered} is older than the installed {installed}")]
@@ -47,6 +49,18 @@ pub enum Error {
     Pulled { image: String, digest: Digest, reason: String },
     #[error("no release root is trusted here")]
     NoRoot,
+    #[error("cannot use the channel `{address}`: {reason}")]
+    Channel { address: String, reason: String },
+    #[error("the channel does not answer: {reason}")]
+    Unreachable { reason: String },
+    #[error("the trusted metadata `{path}` is damaged: {reason}", path = .path.display())]
+    Trusted { path: PathBuf, reason: String },
+    #[error("another 0711 process works in `{path}`", path = .path.display())]
+    Locked { path: PathBuf },
+    #[error("there is too little space: {shortage}")]
+    Space { shortage: Shortage },
+    #[error(transparent)]
+    Seen(#[from] base::SeenError),
 }
 
 impl Explain for Error {
@@ -54,6 +68,9 @@ impl Explain for Error {
         let text = match self {
             Self::Spec { .. } => "correct the specification; `bundles/platform.yaml` is an example",
             Self::Source { .. } => "check the path or the name, and build or fetch it again",
+            Self::Write { source, .. } if crate::error::is_full(source) => {
+                "free some space there, then run the same command again: it goes on where it stopped"
+            }
             Self::Write { .. } => "check that there is space and that you may write there",
             Self::Read { .. } => "check the path and its rights",
             Self::Key(_) => "name a key made by `0711 release keygen`, mode 0600",
@@ -65,7 +82,9 @@ impl Explain for Error {
             Self::Older { .. } | Self::Rollback { .. } => {
                 "get the newest bundle from its maker: an older one is never installed over a newer"
             }
-            Self::Expired { .. } => "get a newer bundle, or check this machine's clock with `date`",
+            Self::Expired { .. } => {
+                "get a newer bundle from its maker; if this one should still hold, check this machine's clock with `date`"
+            }
             Self::Missing { .. } | Self::Blob { .. } | Self::Image { .. } => {
                 "copy the bundle again: it is damaged or incomplete; `0711 bundle repair needs` lists just what is"
             }
@@ -76,6 +95,25 @@ impl Explain for Error {
             Self::Pulled { .. } => {
                 "run the same command again; if it stays so, do not use this registry, or what stands between, for this image"
             }
+            Self::Channel { .. } => "correct the address or the option",
+            Self::Unreachable { .. } => {
+                "check the network, `--proxy` and `--ca`; the same command goes on where it stopped"
+            }
+            Self::Trusted { path, .. } => {
+                let dir = path.parent().unwrap_or(path).display();
+                return Some(Remedy::new(format!(
+                    "find out what damaged it; if nobody attacked this machine, remove `{dir}`: trust then begins at the root again"
+                )));
+            }
+            Self::Locked { .. } => "wait for the other command, then try again",
+            Self::Space { shortage } => {
+                return Some(Remedy::new(format!(
+                    "free {} MB on the file system of `{}`, or name a folder elsewhere",
+                    megabytes(shortage.missing_bytes()),
+                    shortage.path.display()
+                )));
+            }
+            Self::Seen(error) => return error.remedy(),
             Self::NoRoot => {
                 "put the vendor's `root.json`, obtained separately, into the folder `trust.d`, or name it with `--trust-root FILE`"
             }
@@ -85,9 +123,14 @@ impl Explain for Error {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Spec { .. } | Self::Exists { .. } | Self::Key(_) => Exit::Usage,
-            Self::Source { .. } | Self::Write { .. } | Self::Read { .. } | Self::Sign { .. } => Exit::Failed,
-            Self::Metadata { .. } | Self::Release { .. } | Self::NoRoot => Exit::Untrusted,
+            Self::Spec { .. } | Self::Exists { .. } | Self::Key(_) | Self::Channel { .. } => Exit::Usage,
+            Self::Unreachable { .. } => Exit::Unavailable,
+            Self::Locked { .. } => Exit::Locked,
+            Self::Seen(error) => error.exit(),
+            Self::Source { .. } | Self::Write { .. } | Self::Read { .. } | Self::Sign { .. } | Self::Space { .. } => {
+                Exit::Failed
+            }
+            Self::Trusted { .. } | Self::Metadata { .. } | Self::Release { .. } | Self::NoRoot => Exit::Untrusted,
             Self::Older { .. } | Self::Rollback { .. } => Exit::Older,
             Self::Expired { .. } => Exit::Expired,
             Self::Pull { .. } => Exit::Unavailable,
@@ -96,4 +139,9 @@ impl Explain for Error {
             }
         }
     }
+}
+
+/// Rounds up, so that nobody frees too little.
+pub(super) fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
 }

@@ -22,10 +22,7 @@ use super::{
     oci::{Descriptor, Document, MAX_DOCUMENT_BYTES, PulledManifest},
     registry::{Denial, Kind, Registry},
 };
-use crate::{
-    fetch::blocking,
-    from_web::{chain, starts_at},
-};
+use crate::{fetch::blocking, resume::starts_at, web::chain};
 
 /// Connections that may break in a row without a byte gained.
 const MAX_IDLE_ATTEMPTS: u32 = 4;

@@ -18,7 +18,7 @@ use super::{
     logins::Login,
     reference::{RegistryImage, is_local},
 };
-use crate::from_web::chain;
+use crate::web::chain;
 
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 const MAX_REDIRECTS: usize = 5;

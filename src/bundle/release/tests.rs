@@ -1,9 +1,10 @@
+mod fetch;
 mod hostile;
 mod image;
 mod pulled;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -70,6 +71,7 @@ impl Vendor {
             expiry: Expiry::Refuse,
             now: now(),
             earlier: Vec::new(),
+            held: BTreeSet::new(),
             threads: 2,
         }
     }
@@ -270,7 +272,7 @@ async fn nothing_older_is_taken_after_something_newer() {
     // Looking alone remembers nothing.
     verify(&new, &options, &|_| ()).await.unwrap();
     check(&old, &options).await.unwrap();
-    verify(&new, &options, &|_| ()).await.unwrap().remember(&seen).unwrap();
+    verify(&new, &options, &|_| ()).await.unwrap().remember(&seen).await.unwrap();
     assert_eq!(check(&old, &options).await.unwrap_err().exit(), Exit::Older);
     check(&new, &options).await.unwrap();
     // An older release under newer metadata is a rollback too.

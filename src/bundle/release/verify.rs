@@ -1,6 +1,7 @@
 //! The customer's side: root → targets → `release.json` → every blob, before anything is used.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, BufReader},
     path::{Path, PathBuf},
@@ -12,19 +13,17 @@ use std::{
 };
 
 use base::{Digest, Timestamp};
-use futures::TryStreamExt;
 use serde::Serialize;
-use tough::{ExpirationEnforcement, Repository, RepositoryLoader, TargetName, schema};
-use url::Url;
 
 use super::{
     Blob, BlobKind, Image, Release, ReleaseError as Error,
     blobs::{Blobs, digest_bounded},
-    format::{MAX_RELEASE_BYTES, TARGET},
+    folder::Folder,
     layer::WINDOW_LOG,
     oci::{self, ImageFacts, Manifest},
-    transport::BundleFiles,
+    trust::{Judge, Keep, Proof, prove},
 };
+use crate::tuf::OnExpiry;
 
 /// What expired metadata means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +39,17 @@ pub enum Expiry {
 pub struct VerifyOptions {
     /// The trusted `root.json` files; the bundle's own chain of roots must begin at one of them.
     pub roots: Vec<Vec<u8>>,
-    /// What was seen of earlier bundles (see [`VerifiedRelease::remember`]); older metadata is refused.
+    /// What was seen of earlier metadata (see [`VerifiedRelease::remember`]); anything older is refused.
     pub seen: Option<PathBuf>,
     /// The installed release; an older one is refused.
     pub installed: Option<semver::Version>,
     pub expiry: Expiry,
+    /// The latest time seen in `seen` counts where it is later.
     pub now: Timestamp,
-    /// Bundles that already are here: a delta's blobs may lie in them.
+    /// Bundles, and folders of models, that already are here: a delta's blobs may lie in them.
     pub earlier: Vec<PathBuf>,
+    /// Layers an engine holds, by the digest of the tar inside: their files may be missing.
+    pub held: BTreeSet<Digest>,
     /// Blobs digested at the same time.
     pub threads: usize,
 }
@@ -75,7 +77,7 @@ pub struct VerifiedRelease {
     release: Release,
     places: Vec<PathBuf>,
     metadata: PathBuf,
-    seen: tempfile::TempDir,
+    proof: Proof,
 }
 
 impl VerifiedRelease {
@@ -90,9 +92,9 @@ impl VerifiedRelease {
         find(&self.places, digest)
     }
 
-    /// Reads a manifest or a configuration, and proves it again.
-    pub(super) fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        read_document(&self.places, digest)
+    /// Returns the folders its blobs are in.
+    pub(super) fn places(&self) -> &[PathBuf] {
+        &self.places
     }
 
     /// Returns the folder of the metadata.
@@ -100,23 +102,17 @@ impl VerifiedRelease {
         &self.metadata
     }
 
-    /// Puts down in `dir` what was seen, so that nothing older is taken after this.
+    /// Returns where a layer's file is or, for one the engine holds, would be.
+    pub(super) fn layer_path(&self, digest: &Digest) -> PathBuf {
+        self.blob_path(digest).unwrap_or_else(|| Blobs::of(&self.places[0]).path(digest))
+    }
+
+    /// Puts down in `seen` what was proven, so that nothing older is taken after this.
     ///
     /// # Errors
-    /// [`Error::Write`].
-    pub fn remember(&self, dir: &Path) -> Result<(), Error> {
-        let failed = |source| Error::Write { path: dir.to_owned(), source };
-        base::file::private_dir(dir).map_err(failed)?;
-        for entry in fs::read_dir(self.seen.path()).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            // Which times were seen is not TUF's to keep here: the caller's `now` already is the latest.
-            if entry.file_name() == "latest_known_time.json" {
-                continue;
-            }
-            let bytes = fs::read(entry.path()).map_err(failed)?;
-            base::file::write_atomic(&dir.join(entry.file_name()), &bytes, 0o600).map_err(failed)?;
-        }
-        Ok(())
+    /// [`Error::Write`], [`Error::Locked`], [`Error::Trusted`].
+    pub async fn remember(&self, seen: &Path) -> Result<(), Error> {
+        self.proof.remember(seen).await
     }
 }
 
@@ -129,8 +125,8 @@ pub async fn verify(
     options: &VerifyOptions,
     report: &(dyn Fn(Check) + Sync),
 ) -> Result<VerifiedRelease, Error> {
-    let Signed { release, places, seen } = release_of(bundle, options, report).await?;
-    check_blobs(&release, &places, options.threads, report)?;
+    let Signed { release, places, proof } = release_of(bundle, options, report).await?;
+    check_blobs(&release, &places, options, report)?;
     for image in &release.images {
         check_image(&release, image, &places)?;
         let seen = format!("{}:{} for {}", image.name, image.tag, image.platform);
@@ -138,7 +134,7 @@ pub async fn verify(
     }
     report_extra(&release, &places[0], report);
     let metadata = places[0].join("metadata");
-    Ok(VerifiedRelease { release, places, metadata, seen })
+    Ok(VerifiedRelease { release, places, metadata, proof })
 }
 
 /// A release whose signatures were proven, and nothing else yet.
@@ -146,7 +142,7 @@ pub(super) struct Signed {
     pub release: Release,
     /// The bundle's folder, canonical, then those of earlier ones.
     pub places: Vec<PathBuf>,
-    seen: tempfile::TempDir,
+    proof: Proof,
 }
 
 /// Proves root, targets and `release.json`.
@@ -157,122 +153,54 @@ pub(super) async fn release_of(
 ) -> Result<Signed, Error> {
     let bundle =
         fs::canonicalize(bundle).map_err(|error| Error::Read { path: bundle.to_owned(), reason: error.to_string() })?;
-    let ok = |id, seen: String| report(Check { id, verdict: Verdict::Ok, seen });
-    let seen = remembered(options.seen.as_deref())?;
-    let repository = load(&bundle, options, seen.path()).await?;
-    let version =
-        |version: std::num::NonZeroU64, expires: jiff::Timestamp| format!("version {version}, until {expires}");
-    let (root, timestamp) = (&repository.root().signed, &repository.timestamp().signed);
-    let (snapshot, targets) = (&repository.snapshot().signed, &repository.targets().signed);
-    ok("root", version(root.version, root.expires));
-    ok("timestamp", version(timestamp.version, timestamp.expires));
-    ok("snapshot", version(snapshot.version, snapshot.expires));
-    ok("targets", version(targets.version, targets.expires));
-    let ends = [root.expires, timestamp.expires, snapshot.expires, targets.expires];
-    check_expiry(ends.into_iter().min().unwrap_or_default(), options, report)?;
-
-    let bytes = target(&repository).await?;
-    let release = Release::parse(&bytes)?;
+    let on_expiry = match options.expiry {
+        Expiry::Refuse => OnExpiry::Refuse,
+        Expiry::Warn => OnExpiry::Accept,
+    };
+    let (roots, seen) = (options.roots.as_slice(), options.seen.as_deref());
+    let judge = Judge { roots, seen, on_expiry, now: options.now };
+    let proof = prove(&Folder::new(&bundle), judge, Keep::Nothing).await?;
+    for role in &proof.standing {
+        let seen = format!("version {}, until {}", role.version, role.expires);
+        report(Check { id: role.role, verdict: Verdict::Ok, seen });
+    }
+    report(expiry_of(&proof));
+    let release = Release::parse(&proof.release)?;
     if let Some(installed) = &options.installed
         && release.version < *installed
     {
         return Err(Error::Rollback { offered: release.version, installed: installed.clone() });
     }
-    ok("release", format!("{} ({}), {} blobs", release.version, release.channel, release.blobs.len()));
-
+    let seen = format!("{} ({}), {} blobs", release.version, release.channel, release.blobs.len());
+    report(Check { id: "release", verdict: Verdict::Ok, seen });
     let places: Vec<PathBuf> = [&bundle].into_iter().chain(&options.earlier).cloned().collect();
-    Ok(Signed { release, places, seen })
+    Ok(Signed { release, places, proof })
 }
 
-/// Checks that these bytes are a `root.json` which its own keys signed, as often as it demands.
-///
-/// # Errors
-/// [`Error::Metadata`].
-pub fn check_root(bytes: &[u8]) -> Result<(), Error> {
-    let refused = |reason: String| Error::Metadata { reason: format!("this is no root: {reason}") };
-    let root: schema::Signed<schema::Root> =
-        serde_json::from_slice(bytes).map_err(|error| refused(error.to_string()))?;
-    root.signed.verify_role(&root).map_err(|error| refused(error.to_string()))
-}
-
-/// Copies what was seen before: a bundle that is refused in the end must not have moved it.
-fn remembered(seen: Option<&Path>) -> Result<tempfile::TempDir, Error> {
-    let temporary = tempfile::tempdir().map_err(|source| Error::Write { path: std::env::temp_dir(), source })?;
-    let Some(seen) = seen.filter(|dir| dir.is_dir()) else { return Ok(temporary) };
-    let copied = fs::read_dir(seen).and_then(|entries| {
-        for entry in entries {
-            let entry = entry?;
-            fs::copy(entry.path(), temporary.path().join(entry.file_name()))?;
-        }
-        Ok(())
-    });
-    copied.map_err(|error| Error::Read { path: seen.to_owned(), reason: error.to_string() })?;
-    Ok(temporary)
-}
-
-async fn load(bundle: &Path, options: &VerifyOptions, seen: &Path) -> Result<Repository, Error> {
-    let refused = |reason: &str| Error::Metadata { reason: reason.to_owned() };
-    let address = |name: &str| {
-        Url::from_directory_path(bundle.join(name)).map_err(|()| refused("the bundle's path cannot be an address"))
-    };
-    let (metadata, targets) = (address("metadata")?, address("targets")?);
-    let mut failure = Error::NoRoot;
-    for root in &options.roots {
-        // Expiry is judged here, by a clock that is given and by the policy.
-        let loading = RepositoryLoader::new(root, metadata.clone(), targets.clone())
-            .transport(BundleFiles::new(bundle))
-            .expiration_enforcement(ExpirationEnforcement::Unsafe)
-            .datastore(seen);
-        match loading.load().await {
-            Ok(repository) => return Ok(repository),
-            Err(error @ tough::error::Error::OlderMetadata { .. }) => {
-                return Err(Error::Older { reason: error.to_string() });
-            }
-            Err(error) => failure = refused(&error.to_string()),
-        }
-    }
-    Err(failure)
-}
-
-fn check_expiry(end: jiff::Timestamp, options: &VerifyOptions, report: &(dyn Fn(Check) + Sync)) -> Result<(), Error> {
-    if options.now.millis() < end.as_millisecond() {
-        report(Check { id: "expiry", verdict: Verdict::Ok, seen: format!("holds until {end}") });
-        return Ok(());
-    }
-    if options.expiry == Expiry::Refuse {
-        return Err(Error::Expired { expired: end.to_string() });
+/// What is here has passed: expired metadata was refused before, or is only worth a word.
+fn expiry_of(proof: &Proof) -> Check {
+    let end = proof.expires();
+    if proof.now < end {
+        return Check { id: "expiry", verdict: Verdict::Ok, seen: format!("holds until {end}") };
     }
     let seen =
         format!("expired on {end}: ask the maker for a newer bundle (accepted, because this machine is offline)");
-    report(Check { id: "expiry", verdict: Verdict::Warning, seen });
-    Ok(())
-}
-
-async fn target(repository: &Repository) -> Result<Vec<u8>, Error> {
-    let refused = |reason: String| Error::Metadata { reason };
-    let name = TargetName::new(TARGET).map_err(|error| refused(error.to_string()))?;
-    let listed = repository.targets().signed.targets.get(&name);
-    let listed = listed.ok_or_else(|| refused(format!("it does not name `{TARGET}`")))?;
-    if listed.length > MAX_RELEASE_BYTES {
-        return Err(refused(format!("`{TARGET}` has {} bytes, more than {MAX_RELEASE_BYTES}", listed.length)));
-    }
-    let stream = repository.read_target(&name).await.map_err(|error| refused(error.to_string()))?;
-    let stream = stream.ok_or_else(|| refused(format!("it does not name `{TARGET}`")))?;
-    let collect = stream.try_fold(Vec::new(), |mut bytes, part| {
-        bytes.extend_from_slice(&part);
-        std::future::ready(Ok(bytes))
-    });
-    collect.await.map_err(|error| refused(error.to_string()))
+    Check { id: "expiry", verdict: Verdict::Warning, seen }
 }
 
 fn check_blobs(
     release: &Release,
     places: &[PathBuf],
-    threads: usize,
+    options: &VerifyOptions,
     report: &(dyn Fn(Check) + Sync),
 ) -> Result<(), Error> {
     let failure = Mutex::new(None);
-    each_blob(release, places, threads, &|blob, checked| match checked {
+    each_blob(release, places, options.threads, &|blob, checked| match checked {
+        // The engine named the layer by the digest of what is in it: it proved it when it took it.
+        Err(Error::Missing { .. }) if is_held(blob, &options.held) => {
+            report(Check { id: "blob", verdict: Verdict::Ok, seen: format!("{} is in the engine", blob.digest) });
+            true
+        }
         Ok(()) => {
             let seen = format!("{} ({} bytes)", blob.digest, blob.size_bytes);
             report(Check { id: "blob", verdict: Verdict::Ok, seen });
@@ -322,8 +250,13 @@ fn each_blob(
     });
 }
 
+/// Whether an engine holds this layer.
+pub(super) fn is_held(blob: &Blob, held: &BTreeSet<Digest>) -> bool {
+    matches!(blob.kind, BlobKind::Layer { diff_id, .. } if held.contains(&diff_id))
+}
+
 fn find(places: &[PathBuf], digest: &Digest) -> Option<PathBuf> {
-    let mut paths = places.iter().map(|bundle| Blobs::of(bundle).path(digest));
+    let mut paths = places.iter().map(|place| Blobs::at(place).path(digest));
     paths.find(|path| fs::symlink_metadata(path).is_ok())
 }
 
@@ -358,9 +291,9 @@ fn check_blob(blob: &Blob, places: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// Reads a manifest or a configuration and proves it.
-fn read_document(places: &[PathBuf], digest: &Digest) -> Result<Vec<u8>, Error> {
-    let place = places.iter().find(|place| fs::symlink_metadata(Blobs::of(place).path(digest)).is_ok());
-    Blobs::of(place.ok_or(Error::Missing { digest: *digest })?).read(digest, oci::MAX_DOCUMENT_BYTES)
+pub(super) fn read_document(places: &[PathBuf], digest: &Digest) -> Result<Vec<u8>, Error> {
+    let place = places.iter().find(|place| fs::symlink_metadata(Blobs::at(place).path(digest)).is_ok());
+    Blobs::at(place.ok_or(Error::Missing { digest: *digest })?).read(digest, oci::MAX_DOCUMENT_BYTES)
 }
 
 /// Whether manifest, configuration and layers belong together.

@@ -59,6 +59,17 @@ with --online it is refused. Exit codes: 9 untrusted, 10 older than seen, 11 exp
         #[arg(long)]
         online: bool,
     },
+    /// Fetch the newest release of a channel into a folder: a bundle like one from a stick, proven the same way
+    #[command(after_help = "Examples:
+  0711 bundle fetch https://updates.example.com/stable --out ./bundle --limit-rate 5M
+  0711 bundle fetch https://updates.example.com/stable --out ./bundle --have ./bundle-0.1.0 --have /var/lib/0711/models
+  0711 bundle fetch /mnt/share/stable --out ./bundle --trust-root root.json --json
+
+Trusted metadata is brought up to date and kept first: nothing older is taken after it, here or from a stick. Then the space is weighed,
+and what is missing is fetched, resumed and proven. The same command goes on where an earlier one stopped, however that ended.
+Without --proxy the variables https_proxy and no_proxy count. A server's expired metadata is refused; a folder's is a warning.
+Exit codes: 7 no answer, 9 untrusted, 10 older than seen, 11 expired, 12 damaged.")]
+    Fetch(FetchArgs),
     /// Prove a bundle and bring its images into the Docker engine (`install` does this too)
     #[command(after_help = "Examples:
   0711 bundle load /media/stick/bundle
@@ -107,6 +118,48 @@ Only layers the engine lacks are sent. What is there is left alone, so the same 
         #[command(subcommand)]
         verb: RepairVerb,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    /// https://…, file://… or a folder: a web server, a share, a stick
+    pub channel: String,
+    /// The bundle's folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// A trusted root.json, obtained separately; may be given several times
+    #[arg(long = "trust-root", value_name = "FILE")]
+    pub roots: Vec<PathBuf>,
+    /// A bundle, or a folder of models, whose blobs need not be fetched
+    #[arg(long, value_name = "DIR")]
+    pub have: Vec<PathBuf>,
+    /// At most so many bytes per second: 500K, 5M
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub limit_rate: Option<u64>,
+    /// The proxy, such as http://proxy:3128; one with a password goes into the variable https_proxy
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// The certificate (PEM) of an authority to be trusted beside the machine's own
+    #[arg(long = "ca", value_name = "FILE")]
+    pub authorities: Vec<PathBuf>,
+    /// Refuse expired metadata of a folder too
+    #[arg(long)]
+    pub online: bool,
+}
+
+/// Reads `500K`, `5M`, `1G`: bytes, in thousands.
+fn rate(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.to_ascii_uppercase().chars().last() {
+        Some('K') => (&text[..text.len() - 1], 1_000),
+        Some('M') => (&text[..text.len() - 1], 1_000_000),
+        Some('G') => (&text[..text.len() - 1], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let count: u64 = digits.parse().map_err(|_| "a number of bytes, such as 500K or 5M".to_owned())?;
+    match count.checked_mul(factor) {
+        Some(rate) if rate >= 1_000 => Ok(rate),
+        _ => Err("at least 1K".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -191,6 +244,9 @@ pub enum ReleaseVerb {
         #[arg(long, default_value_t = 366, value_parser = clap::value_parser!(u32).range(1..))]
         days: u32,
     },
+    /// Drive the update client as the public conformance suite of TUF wants it
+    #[command(hide = true)]
+    ConformanceClient(ConformanceArgs),
     /// Copy a signed bundle into a folder that a web server, a share or a stick can carry
     #[command(after_help = "Examples:
   0711 release publish ./bundle --to /srv/channel/stable
@@ -203,6 +259,38 @@ pub enum ReleaseVerb {
         #[arg(long, value_name = "DIR")]
         since: Option<PathBuf>,
     },
+}
+
+/// The command line of theupdateframework/tuf-conformance (CLIENT-CLI.md).
+#[derive(Debug, Args)]
+pub struct ConformanceArgs {
+    /// Where trusted metadata is kept
+    #[arg(long, value_name = "DIR")]
+    pub metadata_dir: PathBuf,
+    /// Where the repository's metadata is
+    #[arg(long, value_name = "URL")]
+    pub metadata_url: Option<String>,
+    /// The target to be downloaded
+    #[arg(long, value_name = "PATH")]
+    pub target_name: Option<String>,
+    /// Where the repository's targets are
+    #[arg(long, value_name = "URL")]
+    pub target_base_url: Option<String>,
+    /// Where downloaded targets go
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub verb: ConformanceVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConformanceVerb {
+    /// Begin at this root
+    Init { trusted_root: PathBuf },
+    /// Bring the metadata up to date
+    Refresh,
+    /// Bring the metadata up to date and download a target
+    Download,
 }
 
 /// The keys of a root of trust.

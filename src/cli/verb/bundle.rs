@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -21,7 +21,7 @@ use crate::{
     failure::{During, Failure, Outcome},
     printer::bytes,
     progress::Progress,
-    verb::models,
+    verb::{fetch, models},
 };
 
 /// The largest `root.json` read from `trust.d`.
@@ -40,6 +40,7 @@ pub async fn run(context: &Context, args: &BundleArgs, interrupt: CancellationTo
             }
         }
         BundleVerb::Verify { bundle, roots, earlier, online } => verify(context, bundle, roots, earlier, *online).await,
+        BundleVerb::Fetch(args) => fetch::run(context, args, interrupt).await,
         BundleVerb::Load { bundle, roots, earlier } => load(context, bundle, roots, earlier, interrupt).await,
         BundleVerb::Split { bundle, out, part_mb } => {
             let (from, into, part_bytes) = (bundle.clone(), out.clone(), part_mb * 1_000_000);
@@ -111,6 +112,7 @@ pub fn options(context: &Context, roots: &[PathBuf], installed: Option<semver::V
         expiry: Expiry::Warn,
         now: Clock::system().now(),
         earlier: Vec::new(),
+        held: BTreeSet::new(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     })
 }
@@ -303,7 +305,7 @@ async fn load(
 }
 
 /// The roots named, else those of `trust.d`. No release root is compiled into this version.
-fn trusted_roots(layout: &Layout, named: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
+pub fn trusted_roots(layout: &Layout, named: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
     let mut paths = named.to_vec();
     if paths.is_empty() {
         let dir = layout.trust_dir();

@@ -1,14 +1,13 @@
 use std::time::{Duration, Instant};
 
 use base::{Exit, Role, job};
-use install::control::{Client, Command, CustomerStatus};
+use install::control::{Client, Command, CustomerStatus, RoleStatus};
 use stack::RoleState;
 
 use crate::{
     args::RoleArg,
     context::Context,
     failure::{Failure, Outcome},
-    printer::Printer,
     progress::Progress,
 };
 
@@ -87,15 +86,17 @@ fn progress_of(customer: &CustomerStatus, role: Option<Role>) -> Step {
         return Step::Stuck(problem.clone());
     }
     let wanted: Vec<_> = customer.roles.iter().filter(|found| role.is_none_or(|role| role == found.role)).collect();
-    let stuck = wanted.iter().find_map(|found| match &found.state {
-        RoleState::NeedsAPerson { reason } => Some(format!("`{}` does not stay up: {reason}", found.role)),
+    let stuck = wanted.iter().find_map(|found| match (&found.state, &found.held) {
+        (RoleState::NeedsAPerson { reason }, _) => Some(format!("`{}` does not stay up: {reason}", found.role)),
+        // Asked for by name it will not come; asked for among all, the others are enough.
+        (RoleState::Stopped, Some(held)) if role.is_some() => Some(format!("`{}` {held}", found.role)),
         _ => None,
     });
     if let Some(text) = stuck {
         return Step::Stuck(text);
     }
-    let waiting: Vec<_> =
-        wanted.iter().filter(|found| found.state != RoleState::Ready).map(|found| found.role.name()).collect();
+    let is_waiting = |found: &&&RoleStatus| found.state != RoleState::Ready && found.held.is_none();
+    let waiting: Vec<_> = wanted.iter().filter(is_waiting).map(|found| found.role.name()).collect();
     match waiting.is_empty() {
         true => Step::Ready(wanted.len()),
         false => Step::Waiting(job::Progress {
@@ -105,15 +106,5 @@ fn progress_of(customer: &CustomerStatus, role: Option<Role>) -> Step {
             note: format!("waiting for {}", waiting.join(", ")),
             eta_seconds: None,
         }),
-    }
-}
-
-/// Names a role's state in the colour that fits it.
-pub fn painted(printer: Printer, state: &RoleState) -> String {
-    let word = format!("{:<14}", state.word());
-    match state {
-        RoleState::Ready => printer.good(&word),
-        RoleState::Stopped => printer.dim(&word),
-        _ => printer.warn(&word),
     }
 }

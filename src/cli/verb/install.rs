@@ -76,7 +76,7 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
     }
     if let Some(release) = &prepared.release {
         // Nothing older is taken from here on, also when this installation is interrupted.
-        release.remember(&prepared.layout.release_seen())?;
+        release.remember(&prepared.layout.release_seen()).await?;
     }
     let installer = Installer {
         layout: &prepared.layout,

@@ -47,8 +47,13 @@ pub async fn run(context: &Context, args: &LogsArgs, interrupt: CancellationToke
             () = interrupt.cancelled() => return Ok(()),
             () = tokio::time::sleep(POLL) => {}
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).during(reading(&path))?;
+        // A log that reached its limit is copied and emptied: what follows begins at the front again.
+        if was_emptied(&mut file).during(reading(&path))? {
+            file.seek(SeekFrom::Start(0)).during(reading(&path))?;
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).during(reading(&path))?;
+        let text = String::from_utf8_lossy(&bytes);
         if !text.is_empty() {
             context.printer.line(text.trim_end_matches('\n'));
         }
@@ -83,6 +88,10 @@ fn last_lines(file: &mut File, count: usize) -> std::io::Result<VecDeque<String>
     Ok(kept)
 }
 
+fn was_emptied(file: &mut File) -> std::io::Result<bool> {
+    Ok(file.metadata()?.len() < file.stream_position()?)
+}
+
 fn was_rotated(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(open), Ok(named)) => open.ino() != named.ino(),
@@ -92,4 +101,25 @@ fn was_rotated(file: &File, path: &Path) -> bool {
 
 fn reading(path: &Path) -> String {
     format!("cannot read the log `{}`", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_was_emptied_is_read_from_its_front() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
+        let mut file = File::open(&path).unwrap();
+        assert_eq!(last_lines(&mut file, 2).unwrap(), ["two", "three"]);
+        assert!(!was_emptied(&mut file).unwrap());
+        let mut writer = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        writer.set_len(0).unwrap();
+        writer.write_all(b"four\n").unwrap();
+        assert!(was_emptied(&mut file).unwrap());
+    }
 }

@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     failure::{During, Outcome},
     printer::bytes,
+    verb::conformance,
 };
 
 /// The vendor's side: keys, roots of trust, signatures, channels.
@@ -46,6 +47,7 @@ pub async fn run(context: &Context, args: &ReleaseArgs) -> Outcome {
             ));
             Ok(())
         }
+        ReleaseVerb::ConformanceClient(args) => conformance::run(args).await,
         ReleaseVerb::Publish { bundle, to, since } => {
             let (from, into, since) = (bundle.clone(), to.clone(), since.clone());
             let work = tokio::task::spawn_blocking(move || publish(&from, &into, since.as_deref()));

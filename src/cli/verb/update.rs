@@ -306,7 +306,7 @@ async fn now(context: &Context, args: &UpdateArgs, interrupt: &CancellationToken
                 return Ok(());
             }
         }
-        found.release.remember(&context.layout.release_seen())?;
+        found.release.remember(&context.layout.release_seen()).await?;
         run.begin(&found.release, &found.bundle, &bundle::schemas())?;
     }
     let is_in_window = settings.window.as_ref().is_none_or(|window| window.contains(&Zoned::now()));

@@ -358,7 +358,7 @@ async function refresh() {
     const response = await call("/api/status");
     const found = await response.json();
     const number = (value) => value.toLocaleString(document.documentElement.lang);
-    const down = found.services.filter((service) => service.state !== "ok");
+    const down = found.services.filter((service) => service.state === "down" || service.state === "starting");
     const state = down.length === 0 ? "ok" : down.some((service) => service.state === "down") ? "down" : "starting";
     status.querySelector("summary .dot").dataset.state = state;
     status.querySelector("[data-is=state]").textContent = down.length ? fill(words.services_down, { count: down.length }) : words.services_ok;
@@ -368,6 +368,7 @@ async function refresh() {
     status.querySelector("[data-is=version]").textContent = found.version;
     status.querySelector("ul").replaceChildren(...found.services.map((service) =>
       make("li", {}, make("span", { class: "dot", "data-state": service.state, "aria-hidden": "true" }), make("span", {}, words.roles[service.role] ?? service.role), make("span", {}, words.states[service.state]))));
+    status.querySelector(".notices").replaceChildren(...found.notices.map((notice) => make("p", {}, words.notices[notice] ?? notice)));
     const documents = document.querySelector("[data-is=welcome-documents]");
     if (found.documents) documents.textContent = fill(words.welcome_documents, { count: number(found.documents) });
   } catch {

@@ -1,6 +1,7 @@
 //! The OpenAI-compatible gateway: the model `brain`, and a pass-through to `llm` and `embed`.
 
 mod brain;
+mod canary;
 mod fault;
 mod forward;
 mod models;
@@ -41,22 +42,43 @@ pub(crate) fn router(state: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), authenticate))
+        .merge(of_the_agent(state.clone()))
         .route("/health", get(health))
         .with_state(state)
 }
 
+/// What the agent asks, with the token of the roles: a program's token opens it to nobody.
+fn of_the_agent(state: Arc<Shared>) -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/pulse", get(canary::pulse))
+        .route("/v1/canary", post(canary::canary))
+        .route_layer(middleware::from_fn_with_state(state, authenticate_role))
+}
+
+fn shown(request: &Request) -> Option<&str> {
+    let header = request.headers().get(header::AUTHORIZATION)?;
+    header.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+async fn authenticate_role(State(state): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match shown(&request).is_some_and(|token| state.role_token.matches(token)) {
+        true => next.run(request).await,
+        false => Fault::unauthorized().into_response(),
+    }
+}
+
 async fn authenticate(State(state): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let shown = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    let known = shown.is_some_and(|token| {
+    let known = shown(&request).is_some_and(|token| {
         // Both are compared always, so that the time says nothing about which one is in use.
         state.api_token.matches(token) | state.role_token.matches(token)
     });
     match known {
-        true => next.run(request).await,
+        true => {
+            let running = state.pulse.begin();
+            let response = next.run(request).await;
+            running.done();
+            response
+        }
         false => Fault::unauthorized().into_response(),
     }
 }

@@ -21,6 +21,14 @@ pub(crate) struct Judgement {
     correction: Option<String>,
 }
 
+/// Lets the agent count it: an update after which people judge worse is worth a look. Whether it hears is nobody's wait.
+fn tell_agent(state: &Shared, verdict: Verdict) {
+    let Some(agent) = &state.agent else { return };
+    let body = serde_json::json!({ "verdict": verdict });
+    let request = agent.post("http://agent/v1/feedback").json(&body).timeout(std::time::Duration::from_secs(2));
+    tokio::spawn(async move { drop(request.send().await) });
+}
+
 /// Records a judgement on one of the session's own exchanges.
 pub(crate) async fn feedback(
     State(state): State<Arc<Shared>>,
@@ -39,6 +47,7 @@ pub(crate) async fn feedback(
     }
     let feedback =
         Feedback { interaction_id: id, at_ms: state.clock.now().millis(), verdict: judgement.verdict, correction };
+    tell_agent(&state, judgement.verdict);
     state.lake.feedback(feedback).await.map_err(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "feedback could not be recorded");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the knowledge store does not answer; please try again")

@@ -131,6 +131,7 @@ fn header(page: &Page<'_>) -> Markup {
                         dt { (words.version) } dd data-is="version" { "–" }
                     }
                     ul {}
+                    div.notices role="status" {}
                 }
             }
             form method="post" action="/logout" {

@@ -1,4 +1,5 @@
-//! What the page shows about the services: asked of the roles at most every few seconds, however many pages look.
+//! What the page shows about the services: asked of the agent, and where there is none of the roles, at most every few seconds, however
+//! many pages look.
 
 use std::{
     sync::Arc,
@@ -6,7 +7,7 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use base::Role;
+use base::{Board, BoardState, Notice, Role};
 use futures::future::join_all;
 use serde::Serialize;
 
@@ -29,13 +30,14 @@ pub(crate) struct Status {
     /// Absent when the lake does not answer.
     documents: Option<u64>,
     chunks: Option<u64>,
+    /// What the agent has to say to everybody.
+    notices: Vec<Notice>,
 }
 
 #[derive(Clone, Serialize)]
 struct Service {
     role: Role,
-    /// `ok`, `starting` or `down`.
-    state: &'static str,
+    state: BoardState,
 }
 
 /// The last look, behind a lock that makes simultaneous pages wait for one look instead of taking their own.
@@ -55,16 +57,36 @@ pub(crate) async fn status(State(state): State<Arc<Shared>>) -> Json<Status> {
 }
 
 async fn look(state: &Shared) -> Status {
-    let services = join_all(WATCHED.map(|role| probe(state, role)));
     let stats = tokio::time::timeout(PATIENCE, state.lake.stats());
-    let (services, stats) = tokio::join!(services, stats);
+    let (told, stats) = tokio::join!(told(state), stats);
+    let (services, notices) = match told {
+        Some(board) => (of_board(&board), board.notices),
+        // A console alone still finds out who answers.
+        None => (join_all(WATCHED.map(|role| probe(state, role))).await, Vec::new()),
+    };
     let stats = stats.ok().and_then(Result::ok);
     Status {
         services,
         version: (state.versions)(),
         documents: stats.as_ref().map(|s| s.searchable),
         chunks: stats.as_ref().map(|s| s.chunks),
+        notices,
     }
+}
+
+/// Asks the agent, where it has a socket for us.
+async fn told(state: &Shared) -> Option<Board> {
+    let answer = state.agent.as_ref()?.get("http://agent/v1/status").timeout(PATIENCE).send().await.ok()?;
+    let board: Board = answer.error_for_status().ok()?.json().await.ok()?;
+    (board.format == Board::FORMAT && !board.services.is_empty()).then_some(board)
+}
+
+fn of_board(board: &Board) -> Vec<Service> {
+    let state = |role: &Role| {
+        let found = board.services.iter().find(|service| service.role == *role);
+        found.map_or(BoardState::Down, |service| service.state)
+    };
+    WATCHED.iter().map(|role| Service { role: *role, state: state(role) }).collect()
 }
 
 async fn probe(state: &Shared, role: Role) -> Service {
@@ -73,9 +95,9 @@ async fn probe(state: &Shared, role: Role) -> Service {
     Service {
         role,
         state: match answer {
-            Ok(answer) if answer.status().is_success() => "ok",
-            Ok(answer) if answer.status().as_u16() == 503 => "starting",
-            _ => "down",
+            Ok(answer) if answer.status().is_success() => BoardState::Ok,
+            Ok(answer) if answer.status().as_u16() == 503 => BoardState::Starting,
+            _ => BoardState::Down,
         },
     }
 }

@@ -112,19 +112,32 @@ impl Words {
     /// The script's table as JSON that is safe inside a `script` element.
     pub(crate) fn for_script(&self, locale: Locale) -> String {
         let mut table = json!(self.script);
-        let (roles, states) = match locale {
+        let (roles, states, notices) = match locale {
             Locale::German => (
                 json!({"embed": "Einbettung", "llm": "Sprachmodell", "lake": "Wissensspeicher", "ingest": "Einlesen", "trainer": "Training"}),
-                json!({"ok": "läuft", "starting": "startet", "down": "antwortet nicht"}),
+                json!({"ok": "läuft", "busy": "läuft, viel zu tun", "starting": "startet", "resting": "ruht", "down": "antwortet nicht"}),
+                json!({
+                    "diskshort": "Auf dem Server wird der Platz knapp.",
+                    "resting": "Auf dem Server fehlt Platz: Es wird nichts Neues gelesen oder gelernt, bis wieder Platz ist.",
+                    "protected": "Auf dem Server ist kaum noch Platz: Fragen werden beantwortet, sonst wird nichts geschrieben.",
+                    "license": "Die Lizenz muss erneuert werden.",
+                }),
             ),
             Locale::English => (
                 json!({"embed": "Embedding", "llm": "Language model", "lake": "Knowledge store", "ingest": "Ingestion", "trainer": "Training"}),
-                json!({"ok": "running", "starting": "starting", "down": "not answering"}),
+                json!({"ok": "running", "busy": "running, much to do", "starting": "starting", "resting": "resting", "down": "not answering"}),
+                json!({
+                    "diskshort": "The server's disk is filling up.",
+                    "resting": "The server is short of disk space: nothing new is read or learned until there is room.",
+                    "protected": "The server has hardly any disk space left: questions are answered, nothing else is written.",
+                    "license": "The license needs to be renewed.",
+                }),
             ),
         };
         if let Value::Object(table) = &mut table {
             table.insert("roles".into(), roles);
             table.insert("states".into(), states);
+            table.insert("notices".into(), notices);
         }
         table.to_string().replace('<', "\\u003c")
     }
@@ -239,6 +252,7 @@ const GERMAN: Words = Words {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use base::Notice;
 
     use super::*;
 
@@ -263,7 +277,12 @@ mod tests {
         for locale in [Locale::German, Locale::English] {
             let table = locale.words().for_script(locale);
             assert!(!table.contains('<'));
-            assert!(serde_json::from_str::<Value>(&table).unwrap()["roles"]["llm"].is_string());
+            let table = serde_json::from_str::<Value>(&table).unwrap();
+            assert!(table["roles"]["llm"].is_string());
+            for notice in [Notice::DiskShort, Notice::Resting, Notice::Protected, Notice::License] {
+                let word = serde_json::to_value(notice).unwrap();
+                assert!(table["notices"][word.as_str().unwrap()].is_string(), "{notice:?}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use base::Pulse;
 use llama_cpp_2::model::params::LlamaModelParams;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,6 +30,7 @@ pub struct ChatModel {
     names: Names,
     tokenizer: ChatTokenizer,
     context_tokens: usize,
+    pulse: Pulse,
 }
 
 impl ChatModel {
@@ -45,13 +47,15 @@ impl ChatModel {
         let (commands, queue) = queue::sync_channel(QUEUE);
         let (ready, opened) = queue::sync_channel(1);
         let names = Names::default();
-        let theirs = Arc::clone(&names);
+        let pulse = Pulse::default();
+        let theirs = (Arc::clone(&names), pulse.clone());
         let owner = thread::Builder::new()
             .name("llm".into())
             .spawn(move || owner::run(model, options, queue, theirs, ready))
             .map_err(|error| Error::Backend { reason: error.to_string() })?;
         opened.recv().unwrap_or(Err(Error::Stopped))?;
-        Ok(Self { commands, owner: Arc::new(owner), names, tokenizer, context_tokens: context_tokens as usize })
+        let context_tokens = context_tokens as usize;
+        Ok(Self { commands, owner: Arc::new(owner), names, tokenizer, context_tokens, pulse })
     }
 
     /// Returns the answer as it is made. A refusal comes as the stream's only item.
@@ -145,6 +149,11 @@ impl ChatModel {
     /// Returns whether the model's thread still works. One that has ended never comes back: the role must start anew.
     pub fn is_alive(&self) -> bool {
         !self.owner.is_finished()
+    }
+
+    /// Returns the count of what it computed: a step is a token of an answer, or a piece of a prompt.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     async fn change(&self, change: Change) -> Result<(), Error> {

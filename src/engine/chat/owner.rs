@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, mpsc as queue},
 };
 
+use base::Pulse;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use tokio::sync::{mpsc, oneshot};
 
@@ -74,7 +75,7 @@ pub(super) fn run(
     mut model: LlamaModel,
     options: ChatOptions,
     commands: queue::Receiver<Command>,
-    names: Names,
+    (names, pulse): (Names, Pulse),
     ready: queue::SyncSender<Result<(), Error>>,
 ) {
     let mut adapters = Adapters::default();
@@ -83,7 +84,7 @@ pub(super) fn run(
     loop {
         // The context borrows the model, and ends with this block: only then may the model change.
         let asked = {
-            let mut session = match Session::open(&model, options) {
+            let mut session = match Session::open(&model, options, pulse.clone()) {
                 Ok(session) => session,
                 Err(error) => {
                     tracing::error!(

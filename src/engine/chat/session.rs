@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use base::Pulse;
 use llama_cpp_2::{
     context::{LlamaContext, params::LlamaContextParams},
     llama_batch::LlamaBatch,
@@ -43,10 +44,11 @@ pub(super) struct Session<'model> {
     context_tokens: usize,
     cached: Vec<u32>,
     adapter: Option<String>,
+    pulse: Pulse,
 }
 
 impl<'model> Session<'model> {
-    pub fn open(model: &'model LlamaModel, options: ChatOptions) -> Result<Self, Error> {
+    pub fn open(model: &'model LlamaModel, options: ChatOptions, pulse: Pulse) -> Result<Self, Error> {
         let threads = |count: u32| i32::try_from(count.max(1)).unwrap_or(1);
         // Threads meet some three hundred times per token. On cores that ingestion or training keep busy each meeting waits for
         // a thread that is not running: measured so, all threads took 1.3 s per token where half of them took 0.06 s. A prompt is
@@ -64,7 +66,7 @@ impl<'model> Session<'model> {
         })?;
         // llama.cpp rounds the size up; what was asked for is what is promised.
         let context_tokens = options.context_tokens as usize;
-        Ok(Self { context, model, context_tokens, cached: Vec::new(), adapter: None })
+        Ok(Self { context, model, context_tokens, cached: Vec::new(), adapter: None, pulse })
     }
 
     /// Computes an answer and sends it piece by piece. Ends early, without a word, when nobody listens any more.
@@ -192,6 +194,7 @@ impl<'model> Session<'model> {
         }
         self.context.decode(&mut batch).map_err(|error| Error::Decode { source: Box::new(error) })?;
         self.cached.extend_from_slice(tokens);
+        self.pulse.step();
         Ok(())
     }
 }

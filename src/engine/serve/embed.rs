@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
     routing::{get, post},
 };
-use base::{CustomerLayout, Role, Secret, config::ServiceConfig};
+use base::{Beat, CustomerLayout, Pulse, Role, Secret, config::ServiceConfig};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ struct Embed {
     model: OnceLock<Embedder>,
     name: String,
     turns: Semaphore,
+    pulse: Pulse,
 }
 
 impl Ready for Embed {
@@ -57,11 +58,13 @@ pub async fn serve_embed(
         model: OnceLock::new(),
         name: config.embed_model.name.clone(),
         turns: Semaphore::new(AT_ONCE),
+        pulse: Pulse::default(),
     });
     let routes = Router::new()
         .route("/v1/models", get(models))
         .route("/v1/models/{id}", get(one_model))
         .route("/v1/embeddings", post(embeddings))
+        .route("/v1/pulse", get(pulse))
         .with_state(Arc::clone(&embed));
     let ready: Arc<dyn Ready> = embed.clone();
     let server = door::open(Role::Embed, routes, ready, token, listener, shutdown);
@@ -91,6 +94,10 @@ async fn models(State(embed): State<Arc<Embed>>) -> Result<Json<ModelList>, Refu
     Ok(Json(ModelList::new(vec![Model::new(embed.name.clone(), 0)])))
 }
 
+async fn pulse(State(embed): State<Arc<Embed>>) -> Json<Beat> {
+    Json(embed.pulse.beat())
+}
+
 async fn one_model(state: State<Arc<Embed>>, Path(id): Path<String>) -> Result<Json<Model>, Refusal> {
     let Json(list) = models(state).await?;
     list.data.into_iter().find(|model| model.id == id).map(Json).ok_or_else(|| Refusal::unknown_model(&id))
@@ -110,10 +117,12 @@ async fn embeddings(
     }
     let encoding = request.encoding_format;
     let texts = texts(request.input, request.input_type)?;
+    let running = embed.pulse.begin();
     // The semaphore is never closed; a failure here would only mean the turn is not counted.
     let _turn = embed.turns.acquire().await.ok();
     let computed = tokio::task::spawn_blocking(move || model.embed_counted(&texts)).await;
     let (vectors, tokens) = computed.map_err(|_| Refusal::from(Error::Stopped))?;
+    running.done();
     let rows = vectors.into_iter().enumerate().map(|(index, vector)| EmbeddingRow {
         object: "embedding".into(),
         index,

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base::{CustomerLayout, Role, Secret, config::ServiceConfig};
+use base::{Beat, CustomerLayout, Role, Secret, config::ServiceConfig};
 use futures::StreamExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,7 @@ pub async fn serve_llm(
         .route("/v1/completions", post(complete))
         .route("/v1/load_lora_adapter", post(load_adapter))
         .route("/v1/unload_lora_adapter", post(unload_adapter))
+        .route("/v1/pulse", get(pulse))
         .with_state(Arc::clone(&llm));
     let ready: Arc<dyn Ready> = llm.clone();
     let server = door::open(Role::Llm, routes, ready, token, listener, shutdown);
@@ -178,6 +179,10 @@ async fn models(State(llm): State<Arc<Llm>>) -> Result<Json<ModelList>, Refusal>
         ..Model::new(name, llm.created)
     });
     Ok(Json(ModelList::new(std::iter::once(base).chain(adapters).collect())))
+}
+
+async fn pulse(State(llm): State<Arc<Llm>>) -> Result<Json<Beat>, Refusal> {
+    Ok(Json(llm.model()?.pulse().beat()))
 }
 
 async fn one_model(state: State<Arc<Llm>>, Path(id): Path<String>) -> Result<Json<Model>, Refusal> {

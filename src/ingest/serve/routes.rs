@@ -11,7 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use base::{
-    Role, Secret,
+    Beat, Role, Secret,
     job::{JobRequest, Jobs},
 };
 use serde_json::{Value, json};
@@ -49,6 +49,8 @@ pub(super) fn router(state: State) -> Router {
         .route("/v1/jobs/{id}", get(status).delete(cancel))
         .route("/v1/report", get(report))
         .route("/v1/sandbox", get(sandbox))
+        .route("/v1/pulse", get(pulse))
+        .route("/v1/canary", post(canary))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is no such path") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(state.clone(), authorised))
@@ -127,6 +129,20 @@ async fn report(Shared(state): Shared<State>) -> Response {
 
 async fn sandbox(Shared(state): Shared<State>) -> Json<Value> {
     Json(state.0.walls.to_json(state.0.works.worker_sandbox()))
+}
+
+async fn pulse(Shared(state): Shared<State>) -> Json<Beat> {
+    Json(state.0.jobs.pulse().beat())
+}
+
+async fn canary(Shared(state): Shared<State>) -> Response {
+    match state.0.works.canary().await {
+        Ok(canary) => Json(canary).into_response(),
+        Err(reason) => {
+            tracing::error!(reason, "a small file could not be read");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, &reason)
+        }
+    }
 }
 
 fn refuse(status: StatusCode, reason: &str) -> Response {

@@ -145,6 +145,11 @@ async fn the_role_ingests_its_folders_behind_walls_and_a_token() {
     let report: Report = serde_json::from_value(stack.finished(started).await.result.unwrap()).unwrap();
     assert_eq!((report.unchanged, report.removed, report.elsewhere), (1, 0, 1), "only the folder asked for");
 
+    let ask = stack.http.post(format!("{}/v1/canary", stack.url));
+    let canary = ask.bearer_auth(stack.token.expose()).send().await.unwrap();
+    assert_eq!(canary.json::<base::Canary>().await.unwrap().found["format"], "txt");
+    let beat: base::Beat = serde_json::from_value(stack.get("/v1/pulse").await.1).unwrap();
+    assert!(beat.moved >= 2 && beat.running == 0, "{beat:?}");
     let walls = stack.get("/v1/sandbox").await.1;
     for who in ["role", "worker"] {
         let applied: extract::sandbox::Applied = serde_json::from_value(walls[who].clone()).unwrap();

@@ -1,14 +1,17 @@
 //! What a job of the role does: one run, over folders it may read.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use base::{
-    Clock, CustomerLayout, Role, Secret,
+    Canary, Clock, CustomerLayout, Role, Secret,
     config::ServiceConfig,
     job::{JobHandle, Progress},
 };
 use engine::{EmbedTokenizer, Embedding};
-use extract::{sandbox::Applied, worker::Pool};
+use extract::{Outcome, sandbox::Applied, worker::Pool};
 use lake::EmbedSpec;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,6 +21,8 @@ use crate::{Error, Event, Job, Options, Report, limits, read_report, run};
 
 /// A job's result names at most this many files; the report has them all.
 const MAX_FILES_IN_RESULT: usize = 100;
+/// What the canary's file says.
+const CANARY: &str = "Zaunkönig 0711";
 
 /// What a caller may ask for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -87,6 +92,24 @@ impl Works {
 
     pub fn worker_sandbox(&self) -> Option<Applied> {
         self.0.pool.sandbox()
+    }
+
+    /// Reads a small file in a worker, as any file is read: the worker starts, its walls hold, and its text comes back.
+    pub async fn canary(&self) -> Result<Canary, String> {
+        let path = self.0.customer.ingest_state().join("canary.txt");
+        // Written once: a probe must not need room on the disk.
+        let write = |path: &Path| match std::fs::read(path) {
+            Ok(found) if found == CANARY.as_bytes() => Ok(()),
+            _ => std::fs::write(path, CANARY),
+        };
+        write(&path).map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
+        let read = self.0.pool.extract(&path).await.map_err(|error| chain(&error))?;
+        match read {
+            Outcome::Text(document) if document.blocks.iter().any(|block| block.text.trim() == CANARY) => {
+                Ok(Canary::default().with("format", document.format))
+            }
+            other => Err(format!("a worker read other words than were written: {other:?}")),
+        }
     }
 
     pub fn report(&self) -> Result<Report, Error> {

@@ -50,6 +50,9 @@ pub(super) async fn apply(world: &World<'_>, project: &str, to: &Path) -> Result
     let turn = Turn::take(&world.customer).await.map_err(Error::Stack)?;
     make_folders(&stack::docker::written(world.layout, config))?;
     let giver = Giver::new((containers.user, containers.group), &config.folders);
+    // Mounted into the console's container, so it is there before that is made.
+    let door = world.customer.console_door();
+    stack::shared_door(&door).map_err(Error::file("make folder", &door))?;
     for path in owned(world, config) {
         giver.give(&path)?;
     }

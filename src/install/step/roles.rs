@@ -98,6 +98,8 @@ mod tests {
             silent_seconds,
             last_error: None,
             is_current: true,
+            work: None,
+            held: None,
         };
         let now = Instant::now();
         let ago = |found: &[RoleStatus]| last_moved(found, now).map(|moved| now.duration_since(moved).as_secs());

@@ -184,7 +184,8 @@ fn mounts(layout: &Layout, customer: &CustomerLayout, config: &ServiceConfig, ro
             (config.folders.iter().cloned().chain([tokenizer]).collect(), own)
         }
         Role::Trainer => (to_train.into_iter().collect(), vec![customer.loras(), customer.train_dir(), jobs]),
-        Role::Console => (vec![tokenizer, customer.loras()], vec![customer.console_state()]),
+        // Its own way to the agent is a socket: to connect, it need not be written.
+        Role::Console => (vec![tokenizer, customer.loras(), customer.console_door()], vec![customer.console_state()]),
     };
     let of_all = vec![customer.config()];
     Mounts {

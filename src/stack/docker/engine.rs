@@ -32,6 +32,18 @@ pub struct Engine {
     client: Client,
     reads_zstd: bool,
     has_containerd_store: bool,
+    facts: EngineFacts,
+}
+
+/// What an engine says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// Its version.
+    pub version: String,
+    /// How it keeps images: the storage driver, and whether containerd does it.
+    pub store: String,
+    /// Where it keeps everything.
+    pub root_dir: std::path::PathBuf,
 }
 
 /// A container, as far as it matters here.
@@ -66,7 +78,18 @@ impl Engine {
         let status = info.driver_status.unwrap_or_default();
         let has_containerd_store = status.iter().flatten().any(|word| word.starts_with("io.containerd.snapshotter"));
         let reads_zstd = (version.major_version, version.minor_version) >= ZSTD_FROM;
-        Ok(Self { client, reads_zstd, has_containerd_store })
+        let driver = info.driver.unwrap_or_default();
+        let facts = EngineFacts {
+            version: info.server_version.unwrap_or_default(),
+            store: if has_containerd_store { format!("{driver}, in containerd") } else { driver },
+            root_dir: info.docker_root_dir.unwrap_or_default().into(),
+        };
+        Ok(Self { client, reads_zstd, has_containerd_store, facts })
+    }
+
+    /// Returns what the engine said of itself when it was connected to.
+    pub fn facts(&self) -> &EngineFacts {
+        &self.facts
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -12,6 +12,7 @@ mod load;
 mod namespace;
 mod rules;
 mod vllm;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,9 +25,10 @@ pub use self::applied::{Applied, changes, drift};
 pub use self::command::{Project, Turn};
 pub use self::compose::{CUSTOMER_LABEL, Compose, written};
 use self::engine::Container;
-pub use self::engine::{Engine, Made, Removal};
+pub use self::engine::{Engine, EngineFacts, Made, Removal};
 pub use self::load::Loaded;
 pub use self::rules::Rules;
+pub use self::watch::{Differs, News};
 use crate::egress::{Table, Unrouted};
 use crate::http::Endpoint;
 use crate::identity::command_line;
@@ -129,6 +131,19 @@ impl Docker {
     /// Looks at what its networks counted, as [`Rules::look`].
     pub(crate) async fn look_at_rules(&self, makes: bool) -> Result<Option<Table>, String> {
         Rules::of(&self.containers.project).look(makes).await
+    }
+
+    /// Makes the containers that are missing, from the files they were made from before.
+    ///
+    /// # Errors
+    /// [`Error::Compose`] when those files are not what they were: changes are applied by `install` only, with a person looking on.
+    pub async fn make_missing(&self) -> Result<(), Error> {
+        let turn = Turn::take(&self.layout).await?;
+        if Applied::read(&self.layout).as_ref() != Some(&Applied::now(&self.layout)) {
+            let output = "the files were changed after the containers were made".to_owned();
+            return Err(Error::Compose { file: self.layout.compose(), output });
+        }
+        Project::open(&self.containers.project, &self.layout).await.create(turn).await
     }
 
     fn is_ours(&self, found: &Container) -> bool {

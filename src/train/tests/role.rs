@@ -63,6 +63,9 @@ async fn only_who_has_the_token_gets_an_answer_and_a_wrong_request_is_named() {
         ("POST", "/v1/versions/rollback", right, "", 409, "roll back"),
         ("POST", "/v1/jobs", right, "{\"params\":{\"minutes\":0}}", 400, "0 minutes"),
         ("POST", "/v1/jobs", right, "{\"params\":{\"hours\":1}}", 400, "hours"),
+        ("POST", "/v1/canary", None, "", 401, "token"),
+        ("POST", "/v1/canary", right, "", 500, "absent.gguf"),
+        ("GET", "/v1/pulse", right, "", 200, "\"running\":0"),
     ] {
         let (got, answer) = ask(port, method, path, token, body).await;
         assert_eq!(got, status, "{method} {path}: {answer}");
@@ -70,4 +73,18 @@ async fn only_who_has_the_token_gets_an_answer_and_a_wrong_request_is_named() {
     }
     shutdown.cancel();
     serving.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_model_that_was_cut_off_is_noticed_by_its_head() {
+    let whole = super::testing::model_file();
+    let config = crate::BaseModel::inspect(&whole).unwrap();
+    assert_eq!(&config, crate::BaseModel::open(&whole).unwrap().config());
+    let dir = tempfile::tempdir().unwrap();
+    let cut = dir.path().join("cut.gguf");
+    std::fs::copy(&whole, &cut).unwrap();
+    let length = std::fs::metadata(&cut).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&cut).unwrap().set_len(length - 1000).unwrap();
+    let error = crate::BaseModel::inspect(&cut).unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("are needed"), "{error:?}");
 }

@@ -271,7 +271,7 @@ async fn hostile_bundles_are_refused_each_with_its_code() {
     let sound = vendor.signed("sound", "1.0.0", b"program").await;
     let newer = vendor.signed("newer", "1.1.0", b"another program").await;
     let release = verify(&sound, &vendor.options(), &|_| ()).await.unwrap().release().clone();
-    verify(&newer, &vendor.options(), &|_| ()).await.unwrap().remember(&vendor.path("seen-newer")).unwrap();
+    verify(&newer, &vendor.options(), &|_| ()).await.unwrap().remember(&vendor.path("seen-newer")).await.unwrap();
     let strangers: Vec<Seed> = (0..2).map(|_| Seed::generate().unwrap()).collect();
     let keys = RootKeys { root: &strangers, threshold: 1, release: &strangers };
     init(&vendor.path("stranger"), keys, Lifetimes::default(), now()).await.unwrap();
