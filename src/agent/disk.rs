@@ -7,7 +7,8 @@ use install::control::{DiskRoom, DiskStage};
 
 /// When a stage begins: below `percent` of the size, and below `bytes` too.
 ///
-/// A tenth of a large disk is room for years, and five gigabytes are all a small one has: only what is little both ways is little.
+/// A twentieth of a large disk is room for years, and two gigabytes are all a small one has: only what is little both ways is little. A
+/// training writes some hundred megabytes, a reading of ten thousand files about as much.
 struct Floor {
     stage: DiskStage,
     percent: u64,
@@ -16,8 +17,8 @@ struct Floor {
 
 const GB: u64 = 1_000_000_000;
 const FLOORS: [Floor; 3] = [
-    Floor { stage: DiskStage::Protect, percent: 2, bytes: GB },
-    Floor { stage: DiskStage::Hold, percent: 5, bytes: 5 * GB },
+    Floor { stage: DiskStage::Protect, percent: 2, bytes: GB / 2 },
+    Floor { stage: DiskStage::Hold, percent: 5, bytes: 2 * GB },
     Floor { stage: DiskStage::Warn, percent: 10, bytes: u64::MAX },
 ];
 /// People are told about less than this on any disk that could have four times as much.
@@ -90,22 +91,22 @@ mod tests {
 
     #[test]
     fn a_disk_that_fills_up_passes_every_stage() {
-        let free = [50 * GB, 9 * GB, 4900 * MB, 2 * GB, 900 * MB, 0];
-        assert_eq!(stages(100 * GB, &free), [Room, Warn, Hold, Hold, Protect, Protect]);
+        let free = [50 * GB, 9 * GB, 4900 * MB, 1900 * MB, 900 * MB, 490 * MB, 0];
+        assert_eq!(stages(100 * GB, &free), [Room, Warn, Warn, Hold, Hold, Protect, Protect]);
         assert_eq!(stages(20 * GB, &[5 * GB, 4900 * MB, 900 * MB, 300 * MB]), [Room, Warn, Hold, Protect]);
         assert_eq!(stages(64 * MB, &[20 * MB, 10 * MB, 3 * MB, MB]), [Room, Warn, Hold, Protect]);
     }
 
     #[test]
     fn little_of_a_large_disk_is_much() {
-        assert_eq!(stages(20_000 * GB, &[1500 * GB, 100 * GB, 6 * GB, 4 * GB]), [Warn, Warn, Warn, Hold]);
+        assert_eq!(stages(20_000 * GB, &[1500 * GB, 100 * GB, 3 * GB, 1900 * MB]), [Warn, Warn, Warn, Hold]);
     }
 
     #[test]
     fn a_stage_ends_with_a_margin() {
-        let free = [4900 * MB, 5100 * MB, 6 * GB, 6300 * MB, 5100 * MB];
+        let free = [1900 * MB, 2100 * MB, 2400 * MB, 2600 * MB, 2100 * MB];
         assert_eq!(stages(100 * GB, &free), [Hold, Hold, Hold, Warn, Warn]);
-        let free = [900 * MB, 1100 * MB, 1300 * MB, 13 * GB];
+        let free = [400 * MB, 600 * MB, 700 * MB, 13 * GB];
         assert_eq!(stages(100 * GB, &free), [Protect, Protect, Hold, Room]);
     }
 
@@ -120,8 +121,8 @@ mod tests {
     #[test]
     fn the_worst_disk_counts() {
         let of = |free| stage(&room(100 * GB, free), Room);
-        let (found, why) = worst([of(50 * GB), of(4 * GB), of(9 * GB)]);
-        assert_eq!((found, why.as_str()), (Hold, "4.0 GB of 100.0 GB are free for the data (`/var`)"));
+        let (found, why) = worst([of(50 * GB), of(1500 * MB), of(9 * GB)]);
+        assert_eq!((found, why.as_str()), (Hold, "1.5 GB of 100.0 GB are free for the data (`/var`)"));
         assert_eq!(worst([]), (Room, String::new()));
     }
 }

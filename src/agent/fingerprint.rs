@@ -127,10 +127,10 @@ fn name_servers() -> Option<String> {
     Some(Digest::of(lines.join("\n").as_bytes()).to_string())
 }
 
-/// The rules as far as they may be read, without counters and without Docker's own, which change with every container.
+/// The rules as far as they may be read, without counters and without those of containers, which come and go with them.
 fn firewall() -> Option<String> {
     let rules = said("nft", &["--stateless", "list", "ruleset"]).or_else(|| said("iptables-save", &[]))?;
-    let is_ours = |line: &&str| !["docker", "DOCKER", "br-", "veth"].iter().any(|word| line.contains(word));
+    let is_ours = |line: &&str| !["docker", "DOCKER", "br-", "br711-", "veth"].iter().any(|word| line.contains(word));
     // `iptables-save` says when, and counts in brackets.
     let lines = rules.lines().filter(|line| !line.starts_with('#')).filter(is_ours);
     let lines: Vec<_> = lines.map(|line| line.split(" [").next().unwrap_or_default().trim()).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base::{CustomerLayout, Layout, Role};
 use install::control::{DiskRoom, Drift};
@@ -41,19 +42,23 @@ pub(crate) const DATA: &str = "the data";
 const ENGINE: &str = "the engine's images";
 const AGAIN: &str = "run `0711 install` again: it makes what is missing";
 
+const ENGINE_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Looks.
 pub(crate) async fn look(wish: Wish, runtime: Arc<Runtime>) -> Seen {
     let mut seen = Seen::default();
     let mut of_containers = Vec::new();
-    if let (Runtime::Docker(docker), true) = (runtime.as_ref(), wish.is_thorough)
-        && let Ok((differences, has_image)) = docker.differences().await
-    {
-        of_containers.extend(differences.into_iter().map(|(role, differs)| container(role, differs)));
-        if !has_image {
-            of_containers.push(of("image", None, "the engine does not have the image any more".to_owned(), AGAIN));
-        }
-        // An engine that is gone is told by the one who listens to it.
-        seen.engine = Engine::connect().await.ok().map(|engine| engine.facts().clone());
+    if let (Runtime::Docker(docker), true) = (runtime.as_ref(), wish.is_thorough) {
+        let ask = async {
+            let (differences, has_images) = docker.differences().await.ok()?;
+            of_containers.extend(differences.into_iter().map(|(role, differs)| container(role, differs)));
+            if !has_images {
+                of_containers.push(of("image", None, "the engine does not have an image any more".to_owned(), AGAIN));
+            }
+            Some(Engine::connect().await.ok()?.facts().clone())
+        };
+        // An engine that is gone or hangs is told by the one who listens to it; the disks are looked at all the same.
+        seen.engine = tokio::time::timeout(ENGINE_PATIENCE, ask).await.ok().flatten();
     }
     let engine_root = seen.engine.as_ref().map(|facts| facts.root_dir.clone()).or_else(|| wish.engine_root.clone());
     let files = tokio::task::spawn_blocking(move || {

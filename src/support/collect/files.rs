@@ -29,7 +29,7 @@ enum Kind {
 
 pub(super) fn collect(layout: &Layout, customer: &CustomerLayout, with_names: bool) -> Said {
     let changes = customer.compose().with_file_name("docker-compose.override.yml");
-    let files: [(PathBuf, &str, Kind, u64); 11] = [
+    let files: [(PathBuf, &str, Kind, u64); 15] = [
         (customer.config(), "config/config.yaml", Kind::Known, FILE_BYTES_MAX),
         (customer.answers(), "config/answers.yaml", Kind::Known, FILE_BYTES_MAX),
         (customer.compose(), "config/docker-compose.yml", Kind::Known, FILE_BYTES_MAX),
@@ -41,6 +41,11 @@ pub(super) fn collect(layout: &Layout, customer: &CustomerLayout, with_names: bo
         (customer.loras().join("registry.json"), "state/adapters.json", Kind::Known, FILE_BYTES_MAX),
         (customer.ingest_state().join("report.json"), "state/ingest-report.json", Kind::Json, REPORT_BYTES_MAX),
         (customer.journal(), "state/journal.jsonl", Kind::JsonLines, JOURNAL_BYTES_MAX),
+        // What the agent keeps, also when it does not run.
+        (layout.agent_config(), "config/agent.yaml", Kind::Free, FILE_BYTES_MAX),
+        (layout.agent_events(), "agent/history.jsonl", Kind::Free, FILE_BYTES_MAX),
+        (layout.agent_fingerprint(), "agent/fingerprint.json", Kind::Free, FILE_BYTES_MAX),
+        (customer.probes(), "agent/probes.jsonl", Kind::Free, FILE_BYTES_MAX),
     ];
     let (mut pieces, mut states) = (Vec::new(), Vec::new());
     for (from, to, kind, bytes_max) in &files {
