@@ -117,7 +117,7 @@ pub fn options(context: &Context, roots: &[PathBuf], installed: Option<semver::V
     })
 }
 
-/// Finds the newest release at `from`, brings it here where it is elsewhere, and proves it. Returns it with its folder.
+/// Proves the bundle in the folder `from`. Returns it with its folder.
 pub async fn obtain(
     context: &Context,
     from: &str,

@@ -3,7 +3,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::bundle::release::{self, VerifiedRelease};
+use ::bundle::{
+    WebOptions,
+    release::{self, Channel, Present, VerifiedRelease},
+};
 use ::license::{Seen, embedded_roots};
 use ::update::{Attempt, Decision, Event, Offer, Policy, Record, Run, Settings, Stage, State, decide};
 use base::{Clock, Exit, file};
@@ -17,7 +20,7 @@ use crate::{
     context::{Context, own_binary},
     failure::{During, Failure, Outcome},
     progress::Progress,
-    verb::bundle,
+    verb::{bundle, fetch},
     wizard,
 };
 
@@ -137,25 +140,87 @@ fn trust(context: &Context, root: &Path) -> Outcome {
     written.during(format!("cannot write to `{}`", dir.display()))
 }
 
-/// A release that was found and proven, with where it lies.
-struct Found {
-    release: VerifiedRelease,
-    bundle: PathBuf,
+/// A release that is offered.
+enum Found<'a> {
+    /// In a folder, and proven to the last byte.
+    Here { release: Box<VerifiedRelease>, bundle: PathBuf },
+    /// On the web, with its signatures proven: what is large is fetched only when it is to be installed.
+    Offered(Box<release::Offer<'a>>),
 }
 
-/// Finds, fetches and proves the newest release of the channel, or of `--from`.
-async fn find(context: &Context, args: &UpdateArgs, settings: &Settings) -> Outcome<Found> {
-    let Some(from) = args.from.clone().or_else(|| settings.channel.clone()) else {
-        let failure = Failure::new(Exit::Usage, "no channel is set up");
-        return Err(
-            failure.remedy("name a bundle with `0711 update --from DIR`, or run `0711 update configure --channel URL`")
-        );
+impl Found<'_> {
+    fn release(&self) -> &release::Release {
+        match self {
+            Self::Here { release, .. } => release.release(),
+            Self::Offered(offer) => offer.release(),
+        }
+    }
+
+    /// Returns it proven, with its folder, and nothing older is taken from here on.
+    async fn bring(
+        self,
+        context: &Context,
+        present: &Present,
+        interrupt: &CancellationToken,
+    ) -> Outcome<(VerifiedRelease, PathBuf)> {
+        match self {
+            Self::Here { release, bundle } => {
+                release.remember(&context.layout.release_seen()).await?;
+                Ok((*release, bundle))
+            }
+            Self::Offered(offer) => {
+                let out = context.layout.update_staging();
+                Ok((fetch::bring(context, &offer, &out, present, interrupt).await?.verified, out))
+            }
+        }
+    }
+}
+
+/// What an update need not fetch: the models that are here.
+fn present(context: &Context) -> Present {
+    Present { folders: vec![context.layout.models()], ..Present::default() }
+}
+
+/// Returns where the release is to come from: `--from`, or the channel that is set up.
+fn source(args: &UpdateArgs, settings: &Settings) -> Outcome<String> {
+    args.from.clone().or_else(|| settings.channel.clone()).ok_or_else(|| {
+        Failure::new(Exit::Usage, "no channel is set up")
+            .remedy("name a bundle with `0711 update --from DIR`, or run `0711 update configure --channel URL`")
+    })
+}
+
+/// Returns the channel of an address on the web, `None` for a folder.
+fn channel(context: &Context, args: &UpdateArgs, settings: &Settings) -> Outcome<Option<Channel>> {
+    let from = source(args, settings)?;
+    if !from.contains("://") {
+        return Ok(None);
+    }
+    let proxy = match &settings.proxy {
+        Some(named) => Some(fetch::named_proxy(named)?),
+        None => fetch::environment_proxy(&from)?,
     };
+    let authorities =
+        settings.certificate_authority.iter().map(|path| fetch::authority(path)).collect::<Outcome<_>>()?;
+    let web = WebOptions { proxy, authorities, limit_rate: settings.rate_limit_bytes, ..WebOptions::default() };
+    Ok(Some(Channel::open(&from, fetch::options(context, &args.roots, web)?)?))
+}
+
+/// Finds the newest release of the channel, or of `--from`.
+async fn find<'a>(
+    context: &Context,
+    args: &UpdateArgs,
+    settings: &Settings,
+    channel: Option<&'a Channel>,
+) -> Outcome<Found<'a>> {
+    if let Some(channel) = channel {
+        return Ok(Found::Offered(Box::new(fetch::look(context, channel, &present(context)).await?)));
+    }
+    let from = source(args, settings)?;
     let progress = Progress::start(context.printer, format!("looking at {from}"));
     match bundle::obtain(context, &from, &args.roots, None).await {
         Ok((release, bundle)) => {
             progress.finish(&format!("release {}", release.release().version));
-            Ok(Found { release, bundle })
+            Ok(Found::Here { release: Box::new(release), bundle })
         }
         Err(failure) => {
             progress.abandon();
@@ -247,8 +312,9 @@ fn said(decision: &Decision, version: &Version) -> String {
 async fn check(context: &Context, args: &UpdateArgs) -> Outcome {
     let record = Record::new(&context.layout);
     let settings = record.settings()?;
-    let found = find(context, args, &settings).await?;
-    let release = found.release.release();
+    let channel = channel(context, args, &settings)?;
+    let found = find(context, args, &settings, channel.as_ref()).await?;
+    let release = found.release();
     let allowed = allowed(context)?;
     let decision = decided(args, &settings, &record.state()?, &allowed, release)?;
     let text = said(&decision, &release.version);
@@ -281,8 +347,9 @@ async fn now(context: &Context, args: &UpdateArgs, interrupt: &CancellationToken
         if args.unattended && (settings.policy == Policy::Manual || settings.channel.is_none()) {
             return Ok(());
         }
-        let found = find(context, args, &settings).await?;
-        let release = found.release.release();
+        let channel = channel(context, args, &settings)?;
+        let found = find(context, args, &settings, channel.as_ref()).await?;
+        let release = found.release();
         let allowed = allowed(context)?;
         run.note(|state| _ = state.seen.entry(release.version.clone()).or_insert(allowed.now))?;
         let decision = decided(args, &settings, run.state(), &allowed, release)?;
@@ -306,8 +373,8 @@ async fn now(context: &Context, args: &UpdateArgs, interrupt: &CancellationToken
                 return Ok(());
             }
         }
-        found.release.remember(&context.layout.release_seen()).await?;
-        run.begin(&found.release, &found.bundle, &bundle::schemas())?;
+        let (release, bundle) = found.bring(context, &present(context), interrupt).await?;
+        run.begin(&release, &bundle, &bundle::schemas())?;
     }
     let is_in_window = settings.window.as_ref().is_none_or(|window| window.contains(&Zoned::now()));
     carry_on(context, &mut run, is_in_window || !args.unattended, interrupt).await
