@@ -51,6 +51,7 @@ impl Error {
 impl Explain for Error {
     fn remedy(&self) -> Option<Remedy> {
         let text = match self {
+            Self::Key(_) => "run this as the installation's owner; a damaged key may be removed, and is then made anew",
             Self::Busy { .. } => "wait until it is done, then try again",
             Self::File { .. } => "check that the disk is not full, and that the folder belongs to who runs this",
             Self::Format { .. } => "use the version of 0711 that wrote it, or a newer one",

@@ -12,15 +12,15 @@ use crate::{Act, Entry, Error, Log, Who};
 pub fn installation_key(customer: &CustomerLayout, clock: Clock) -> Result<PrivateKey, Error> {
     let path = customer.report_key();
     if fs::symlink_metadata(&path).is_err() {
-        let own = path.with_extension(format!("new-{}", std::process::id()));
-        base::file::private_dir(&customer.secrets()).map_err(Error::file("make folder", customer.secrets()))?;
+        let secrets = customer.secrets();
+        base::file::private_dir(&secrets).map_err(Error::file("make folder", &secrets))?;
+        let aside = tempfile::tempdir_in(&secrets).map_err(Error::file("write in", &secrets))?;
+        let own = aside.path().join("key");
         Seed::generate().and_then(|seed| seed.write_new(&own)).map_err(Error::Key)?;
-        let linked = fs::hard_link(&own, &path);
-        fs::remove_file(&own).map_err(Error::file("remove", &own))?;
-        match linked {
+        // It is whole when it gets its name.
+        match fs::hard_link(&own, &path) {
             Ok(()) => {
-                let key = PrivateKey::of(&Seed::read(&path).map_err(Error::Key)?);
-                let public = key.public();
+                let public = read(customer)?.public();
                 let entry = Entry::new(Who::this_process(), Act::Key).object(public.hex());
                 Log::customer(customer).append(entry.detail(format!("key {}", public.id())), clock)?;
             }
@@ -29,5 +29,9 @@ pub fn installation_key(customer: &CustomerLayout, clock: Clock) -> Result<Priva
             Err(error) => return Err(Error::file("write", &path)(error)),
         }
     }
-    Ok(PrivateKey::of(&Seed::read(&path).map_err(Error::Key)?))
+    read(customer)
+}
+
+fn read(customer: &CustomerLayout) -> Result<PrivateKey, Error> {
+    Ok(PrivateKey::of(&Seed::read(&customer.report_key()).map_err(Error::Key)?))
 }

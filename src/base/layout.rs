@@ -444,7 +444,12 @@ impl CustomerLayout {
 
     /// Where that log ends, kept apart from it.
     pub fn audit_head(&self) -> PathBuf {
-        self.etc.join("audit-head.json")
+        self.audit_head_dir().join("head.json")
+    }
+
+    /// A folder of its own: what is unfinished beside the license is an installation's, and removed by the next one.
+    pub fn audit_head_dir(&self) -> PathBuf {
+        self.etc.join("audit")
     }
 
     /// The console's audit log: who logged in. A console in a container writes nowhere else.

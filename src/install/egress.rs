@@ -9,7 +9,7 @@ use std::path::Path;
 use base::config::ServiceConfig;
 use base::dsse::{self, PrivateKey, PublicKey};
 use base::file;
-use base::{CustomerLayout, Digest, Role, Seed, Slug, Timestamp, strict};
+use base::{CustomerLayout, Digest, Role, Slug, Timestamp, strict};
 use host::Connection;
 use serde::{Deserialize, Serialize};
 use stack::docker::Rules;
@@ -199,27 +199,12 @@ pub fn check_report(path: &Path, key: &PublicKey) -> Result<Statement, Error> {
     strict::parse(&opened.payload).map_err(|source| Error::ReportFormat { source })
 }
 
-/// Returns the key an installation signs its reports with; it is made when there is none.
+/// Returns the key an installation signs its reports with; it is made when there is none, and that is recorded.
 ///
 /// # Errors
-/// [`Error::ReportKey`], [`Error::File`].
+/// [`Error::ReportKey`].
 pub fn report_key(customer: &CustomerLayout) -> Result<PrivateKey, Error> {
-    let path = customer.report_key();
-    if std::fs::symlink_metadata(&path).is_err() {
-        let aside = tempfile::tempdir_in(customer.secrets()).map_err(Error::file("write in", customer.secrets()))?;
-        let own = aside.path().join("key");
-        Seed::generate().and_then(|seed| seed.write_new(&own)).map_err(Error::ReportKey)?;
-        // It is whole when it gets its name.
-        let linked = std::fs::hard_link(&own, &path);
-        match linked {
-            // Of two who make one at the same time, the second takes the first one's.
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Error::file("write", &path)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(PrivateKey::of(&Seed::read(&path).map_err(Error::ReportKey)?))
+    audit::installation_key(customer, base::Clock::system()).map_err(Error::ReportKey)
 }
 
 /// Reads what an agent that does not run any more has left; nothing where there is nothing.
@@ -238,6 +223,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use base::Layout;
+    use base::Seed;
     use base::config::{Containers, FORMAT as CONFIG_FORMAT, ModelRef};
 
     use super::*;

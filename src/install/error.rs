@@ -188,8 +188,8 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The installation has no key, and none could be made.
-    #[error("cannot use the installation's key")]
-    ReportKey(#[source] base::SeedError),
+    #[error("cannot sign")]
+    ReportKey(#[source] audit::Error),
     /// A password could not be made or hashed.
     #[error("cannot make the console password")]
     Password(#[source] Cause),
@@ -237,9 +237,7 @@ impl Explain for Error {
             }
             Self::Report { .. } => "ask for the report again, exactly as it was written",
             Self::ReportFormat { .. } => "use the version of 0711 it was made with",
-            Self::ReportKey(_) => {
-                "run this as the installation's owner; a damaged key may be removed, and is then made anew"
-            }
+            Self::ReportKey(source) => return source.remedy(),
             Self::Stop(source) => return source.remedy(),
             Self::License(source) => return source.remedy(),
             _ => return None,

@@ -180,7 +180,7 @@ pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.golden_questions(),
         customer.seen(),
         customer.audit(),
-        customer.audit_head(),
+        customer.audit_head_dir(),
         // Nothing but who logged in is kept there.
         customer.console_state(),
         customer.license(),

@@ -50,7 +50,7 @@ fn an_export_tells_of_itself_and_a_changed_record_has_its_own_exit_code() {
 
     // A history written anew is whole by itself, and not what was noted.
     fs::remove_dir_all(product.root.join("var/eaton/audit")).unwrap();
-    fs::remove_file(product.root.join("etc/eaton/audit-head.json")).unwrap();
+    fs::remove_file(product.root.join("etc/eaton/audit/head.json")).unwrap();
     for _ in 0..4 {
         product.ok(&["audit", "export"]);
     }

@@ -72,7 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("console", &["base", "audit", "lake", "engine", "answer", "ingest", "access"]),
     ("update", &["base", "bundle", "host", "plan", "stack", "install"]),
     ("agent", &["base", "audit", "host", "license", "plan", "stack", "install", "update"]),
-    ("support", &["base", "audit", "host", "plan", "stack", "install"]),
+    ("support", &["base", "audit", "host", "install", "stack"]),
 ];
 
 #[test]

@@ -67,7 +67,7 @@ pub enum UpdateVerb {
     History,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub struct ConfigureArgs {
     /// An https address, or a folder
     #[arg(long, value_name = "URL|DIR")]

@@ -9,6 +9,7 @@ use ::bundle::{
 };
 use ::license::{Seen, embedded_roots};
 use ::update::{Attempt, Decision, Event, Offer, Policy, Record, Run, Settings, Stage, State, decide};
+use audit::{Act, Entry, Log, Outcome as Ending, Who};
 use base::{Clock, Exit, file};
 use jiff::Zoned;
 use semver::Version;
@@ -24,8 +25,40 @@ use crate::{
     wizard,
 };
 
-/// Updates, and everything that is said about updates.
+/// Updates, and everything that is said about updates. What changes something is on record, before and after.
 pub async fn run(context: &Context, args: &UpdateArgs, interrupt: CancellationToken) -> Outcome {
+    let Some(entry) = entry(args) else { return act(context, args, interrupt).await };
+    // Before: the program of another release may go on in place of this one.
+    context.record(Log::host(&context.layout), entry.clone().outcome(Ending::Begun));
+    let outcome = act(context, args, interrupt).await;
+    let entry = match &outcome {
+        Ok(()) => entry,
+        Err(failure) => entry.outcome(Ending::Failed).detail(failure.to_string()),
+    };
+    context.record(Log::host(&context.layout), entry);
+    outcome
+}
+
+/// What goes on record; nothing of what only looks.
+fn entry(args: &UpdateArgs) -> Option<Entry> {
+    let (act, object) = match &args.verb {
+        // The agent looks every hour; what comes of it is an install, which is on record.
+        None if args.unattended => return None,
+        None => (Act::Update, "the release that is offered".to_owned()),
+        Some(UpdateVerb::Configure(args)) => {
+            let is_asked = *args == ConfigureArgs::default();
+            return (!is_asked).then(|| Entry::new(Who::this_process(), Act::ConfigChange).object("updates"));
+        }
+        Some(UpdateVerb::Approve { version }) => (Act::Approve, version.to_string()),
+        Some(UpdateVerb::Hold { version, .. }) => (Act::ConfigChange, format!("release {version} held")),
+        Some(UpdateVerb::Release { version }) => (Act::ConfigChange, format!("release {version} no longer held")),
+        Some(UpdateVerb::Rollback { .. }) => (Act::Rollback, "the release before the last update".to_owned()),
+        Some(UpdateVerb::Check | UpdateVerb::Status | UpdateVerb::History) => return None,
+    };
+    Some(Entry::new(Who::this_process(), act).object(object))
+}
+
+async fn act(context: &Context, args: &UpdateArgs, interrupt: CancellationToken) -> Outcome {
     let record = Record::new(&context.layout);
     match &args.verb {
         None => now(context, args, &interrupt).await,

@@ -1,6 +1,9 @@
 //! The Docker engine, asked with its own client: a program that hangs can be ended.
 
-use std::{io, process::Stdio};
+use std::{
+    io,
+    process::{Output, Stdio},
+};
 
 use base::{Role, config::Containers};
 use serde_json::{Value, json};
@@ -10,6 +13,8 @@ use crate::gather::{Piece, Said};
 /// The last answers of a health check, and what is kept of each.
 const HEALTH_ANSWERS: usize = 3;
 const HEALTH_CHARACTERS: usize = 300;
+/// Of what a container printed.
+const PRINTED_LINES: &str = "300";
 
 pub(super) async fn version() -> Said {
     match docker(&["version", "--format", "{{json .}}"]).await? {
@@ -34,6 +39,20 @@ pub(super) async fn containers(containers: Containers) -> Said {
     let reduced: Vec<_> = found.iter().map(reduced).collect();
     // What a health check printed is free text.
     Ok(vec![Piece { is_free: true, ..Piece::json("docker/containers.json", &reduced)? }])
+}
+
+/// What the containers themselves printed: of an image of others that is all there is of a log, and of ours what came before it.
+pub(super) async fn output(containers: Containers) -> Said {
+    let mut pieces = Vec::new();
+    for role in Role::ALL {
+        let name = containers.name(role);
+        let Some(mut output) = run(&["logs", "--timestamps", "--tail", PRINTED_LINES, &name]).await? else { break };
+        if output.status.success() {
+            output.stdout.append(&mut output.stderr);
+            pieces.push(Piece::free(format!("docker/{role}.out"), output.stdout));
+        }
+    }
+    Ok(pieces)
 }
 
 /// What matters of a container; its environment, command line and the engine's own paths do not.
@@ -71,20 +90,27 @@ fn reduced(found: &Value) -> Value {
     })
 }
 
-/// Runs the client; nothing when there is none. Whoever stops waiting ends it.
+/// Asks the client; nothing when there is none.
 async fn docker(arguments: &[&str]) -> Result<Option<Vec<u8>>, String> {
+    match run(arguments).await? {
+        Some(output) if output.status.success() => Ok(Some(output.stdout)),
+        Some(output) => {
+            let text: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(400).collect();
+            Err(format!("`docker {}`: {text}", arguments.first().copied().unwrap_or_default()))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Runs the client to its end. Whoever stops waiting ends it.
+async fn run(arguments: &[&str]) -> Result<Option<Output>, String> {
     let mut command = tokio::process::Command::new("docker");
     command.arg("--host").arg(format!("unix://{}", host::Engine::SOCKET)).args(arguments);
-    let output = match command.stdin(Stdio::null()).kill_on_drop(true).output().await {
-        Ok(output) => output,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("`docker` cannot be run: {error}")),
-    };
-    if output.status.success() {
-        return Ok(Some(output.stdout));
+    match command.stdin(Stdio::null()).kill_on_drop(true).output().await {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("`docker` cannot be run: {error}")),
     }
-    let text: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(400).collect();
-    Err(format!("`docker {}`: {text}", arguments.first().copied().unwrap_or_default()))
 }
 
 #[cfg(test)]

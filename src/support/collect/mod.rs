@@ -70,7 +70,8 @@ pub async fn collect(options: Options) -> Result<Collected, Error> {
     round.ask("docker version", QUICK, engine::version());
     round.ask("docker compose", QUICK, engine::compose_version());
     if let Some(containers) = config.as_ref().and_then(|config| config.containers.clone()) {
-        round.ask("containers", QUICK, engine::containers(containers));
+        round.ask("containers", QUICK, engine::containers(containers.clone()));
+        round.ask("what containers printed", QUICK, engine::output(containers));
     }
     let (layout, slug) = (options.layout.clone(), options.slug.clone());
     let runtime = tokio::runtime::Handle::current();
