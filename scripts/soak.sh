@@ -2,7 +2,7 @@
 # Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, the corpus of real files where it is at hand,
 # and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes about an hour on two cores.
 #
-#   scripts/soak.sh                 the kills, in containers too, the corpus, and the bytes
+#   scripts/soak.sh                 the kills, in containers too, a backup of 5,000 documents, the corpus, and the bytes
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
 #   scripts/soak.sh corpus          the corpus
 #   scripts/soak.sh bytes           ten thousand changed bytes of a bundle, in five minutes
@@ -50,7 +50,7 @@ if [ "${1:-}" = tuf ]; then
     (cd "$here" && cargo build --workspace --locked && cargo test --workspace --locked --lib release::tests::fetch::network_cut)
     exec "$venv/bin/python" "$here/tests/tuf_conformance.py" "$here/target/x86_64-unknown-linux-gnu/debug/0711" 1000
 fi
-for story in ${1:-kill docker airgap corpus bytes}; do
+for story in ${1:-kill docker airgap backup corpus bytes}; do
     case "$story" in
     bytes) (cd "$here" && cargo test --workspace --locked --lib a_changed_byte -- --nocapture) ;;
     *) bash "$here/scripts/test.sh" "$story" ;;

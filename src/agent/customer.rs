@@ -24,6 +24,7 @@ use self::engine::Listening;
 use self::role::Supervised;
 use self::status::KnownLicense;
 pub(crate) use self::work::Histogram;
+use crate::backup::Backups;
 use crate::budget::Verdict;
 use crate::console_door::ConsoleDoor;
 use crate::facts;
@@ -63,6 +64,7 @@ pub(crate) struct Customer {
     door_error: Option<String>,
     /// Judgements of answers since the agent began: good ones, and others.
     judgements: (u64, u64),
+    backups: Backups,
 }
 
 /// What tells that configuration or binary have changed, without reading them.
@@ -109,6 +111,7 @@ impl Customer {
             door: None,
             door_error: None,
             judgements: (0, 0),
+            backups: Backups::default(),
         }
     }
 
@@ -183,6 +186,14 @@ impl Customer {
         self.stop(to_stop, send);
         self.protect(&runtime, send);
         self.count(send);
+        // Who stopped the roles may be about to change what they work on.
+        if self.is_wanted {
+            self.backups.look(layout, &self.layout, self.clock, send);
+        }
+    }
+
+    pub(crate) fn backed_up(&mut self) {
+        self.backups.ended();
     }
 
     fn intends(&self, role: Role) -> bool {

@@ -8,6 +8,7 @@
 //! engine; looks at disks, files, ports and containers for what is not as it was installed, and lets roles rest while a disk is full;
 //! and takes note of the machine while all is well, to say what changed when something fails. [`doctor`] looks at all of that without an
 //! agent too.
+//! Once a day it starts `0711 backup create`, where the customer has a schedule: a process of its own, at low priority.
 //!
 //! It never opens a table, a model or a customer's file: what it reports about them it reads from small state files of ours
 //! or asks the roles over HTTP; of models and licenses it compares digests.
@@ -21,6 +22,7 @@
 //! - nothing is sent anywhere unless `agent.yaml` says so;
 //! - a role that ends five times in ten minutes stays down until a person starts it.
 
+mod backup;
 mod budget;
 mod console_door;
 mod customer;

@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Looked { slug: Slug, look: Result<Option<Table>, String> },
     /// A role was started, or could not be.
     Started { slug: Slug, role: Role, outcome: Result<RoleRecord, StartFailure> },
+    /// A backup ended; how, it kept note of itself.
+    BackedUp { slug: Slug },
     /// Roles were stopped, or could not be.
     Stopped { slug: Slug, outcomes: Vec<(Role, Result<(), String>)> },
 }
@@ -318,6 +320,12 @@ impl Supervisor {
                 }
                 // Containers wait for the first look.
                 true
+            }
+            Event::BackedUp { slug } => {
+                if let Some(customer) = self.customers.get_mut(&slug) {
+                    customer.backed_up();
+                }
+                false
             }
             Event::Started { slug, role, outcome } => {
                 if let Some(customer) = self.customers.get_mut(&slug) {

@@ -53,12 +53,14 @@ pub enum Exit {
     Secret = 16,
     /// `0711 doctor` found something wrong.
     Ill = 17,
+    /// A backup was made, and lacks files that could not be read.
+    Incomplete = 18,
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in the order of its number.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -77,6 +79,7 @@ impl Exit {
         Self::Tampered,
         Self::Secret,
         Self::Ill,
+        Self::Incomplete,
         Self::Interrupted,
     ];
 
@@ -98,14 +101,15 @@ impl Exit {
             Self::Unavailable => "a service this command needs does not answer",
             Self::Limit => "a limit of the license was reached; what fitted was done",
             Self::Untrusted => "a bundle or report is not signed by a trusted key, or is not what was signed",
-            Self::Older => "a bundle is older than what this machine has seen or installed",
+            Self::Older => "a bundle or a backup is older than what this machine has seen or installed",
             Self::Expired => "a bundle's metadata has expired",
-            Self::Damaged => "a bundle lacks a blob, or one is not what it is called",
+            Self::Damaged => "a bundle or a backup lacks a part, or one is not what was written",
             Self::Egress => "the services tried to reach something outside their own networks",
             Self::Unknown => "what was asked cannot be told here; the output says why",
             Self::Tampered => "the audit log, or an evidence pack, is not whole: something was changed or is missing",
             Self::Secret => "a support bundle would have carried a secret; nothing was written",
             Self::Ill => "`0711 doctor` found something wrong; each finding names the act that mends it",
+            Self::Incomplete => "a backup was made, without the files that could not be read; they are listed",
             Self::Interrupted => "stopped by Ctrl-C or a signal; the same command goes on from there",
         }
     }

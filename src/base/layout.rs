@@ -249,6 +249,17 @@ impl Layout {
         }
     }
 
+    /// Where a customer's data are put together before they take their place: no slug, so that nobody takes it for a customer.
+    pub fn restoring(&self, slug: &Slug) -> CustomerLayout {
+        let name = format!(".restoring-{slug}");
+        CustomerLayout {
+            dir: self.var().join(&name),
+            run: self.run().join(&name),
+            etc: self.etc().join(&name),
+            slug: slug.clone(),
+        }
+    }
+
     /// The folder that holds one folder per customer.
     pub fn customers_dir(&self) -> PathBuf {
         self.var()
@@ -355,6 +366,11 @@ impl CustomerLayout {
     /// The lake of one document that probes search: below the tables because the role that keeps it may write nowhere else.
     pub fn canary(&self) -> Self {
         Self { dir: self.lakehouse().join("canary"), ..self.clone() }
+    }
+
+    /// One commit of the lake, held for a backup that reads it.
+    pub fn lake_pin(&self) -> PathBuf {
+        self.lakehouse().join("pin")
     }
 
     /// The adapters, one folder per version, and `registry.json`.
@@ -490,6 +506,31 @@ impl CustomerLayout {
     /// The trainer's datasets and checkpoints.
     pub fn train_dir(&self) -> PathBuf {
         self.dir.join("train")
+    }
+
+    /// What this machine remembers of the customer's backups, and their lock. Never part of one.
+    pub fn backup_state(&self) -> PathBuf {
+        self.dir.join("backup")
+    }
+
+    /// What the agent's last backup said.
+    pub fn backup_log(&self) -> PathBuf {
+        self.logs().join("backup.log")
+    }
+
+    /// The keys of backups: folder 0700, files 0600. Never part of one.
+    pub fn backup_keys(&self) -> PathBuf {
+        self.etc.join("backup-keys")
+    }
+
+    /// Where and when the agent makes backups.
+    pub fn backup_schedule(&self) -> PathBuf {
+        self.etc.join("backup.yaml")
+    }
+
+    /// What a restored backup says of the installation it was made of: plan, journal, receipt, configuration.
+    pub fn former(&self) -> PathBuf {
+        self.dir.join("former")
     }
 
     /// The pid records of running roles, one file each.

@@ -1,6 +1,7 @@
 //! What can be typed. The verbs people type most have examples in their help.
 
 mod audit;
+mod backup;
 mod release;
 mod support;
 mod update;
@@ -11,6 +12,7 @@ use base::{Role, Slug};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::{AuditArgs, AuditVerb, Since};
+pub use backup::{BackupArgs, BackupCreateArgs, BackupVerb, KeepArgs, PlaceArgs};
 pub use release::{
     BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb,
     RootKeyArgs,
@@ -197,6 +199,8 @@ Every secret of the installation is looked for in all of it, in the forms progra
 nothing is written, and the exit code is 16. Names of documents are left out unless --with-names is given."
     )]
     SupportBundle(SupportArgs),
+    /// Make, prove and put back backups
+    Backup(BackupArgs),
     /// Make, check and show licenses
     License(LicenseArgs),
     /// List, fetch and verify the models

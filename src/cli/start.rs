@@ -121,6 +121,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Versions(args) => verb::versions::run(&context, &args).await,
             Verb::Audit(args) => verb::audit::run(&context, &args).await,
             Verb::SupportBundle(args) => verb::support::run(&context, &args).await,
+            Verb::Backup(args) => verb::backup::run(&context, &args, interrupt).await,
             Verb::License(args) => verb::license::run(&context, &args),
             Verb::Models(args) => verb::models::run(&context, &args).await,
             Verb::Bundle(args) => verb::bundle::run(&context, &args, interrupt).await,

@@ -57,7 +57,7 @@ pub fn ask(printer: Printer, known: Answers, home: Option<&Path>) -> Outcome<Opt
     }
 }
 
-fn interrupted(error: dialoguer::Error) -> Failure {
+pub fn interrupted(error: dialoguer::Error) -> Failure {
     let dialoguer::Error::IO(error) = error;
     if error.kind() == io::ErrorKind::Interrupted {
         return Failure::new(Exit::Interrupted, "stopped; nothing was changed")

@@ -183,6 +183,10 @@ pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.audit_head_dir(),
         // Nothing but who logged in is kept there.
         customer.console_state(),
+        customer.former(),
+        customer.backup_state(),
+        customer.backup_keys(),
+        customer.backup_schedule(),
         customer.license(),
         customer.answers(),
         customer.compose_override(),

@@ -5,8 +5,8 @@ use base::{CustomerLayout, Secret, file::LockError};
 use futures::future::BoxFuture;
 
 use crate::{
-    ChunkRow, Client, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Hit, Interaction, Lake, SearchRequest,
-    Stats, VersionRow,
+    ChunkRow, Client, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Hit, Interaction, Lake, Pin,
+    SearchRequest, Stats, VersionRow,
 };
 
 /// A way to a customer's lake. The methods are those of [`Lake`].
@@ -62,6 +62,26 @@ impl Access {
             match self {
                 Self::Local(lake) => lake.refresh().await,
                 Self::Remote(client) => client.refresh().await,
+            }
+        })
+    }
+
+    /// See [`Lake::pin`].
+    pub fn pin(&self) -> BoxFuture<'_, Result<Pin, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.pin().await,
+                Self::Remote(client) => client.pin().await,
+            }
+        })
+    }
+
+    /// See [`Lake::unpin`].
+    pub fn unpin(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.unpin().await,
+                Self::Remote(client) => client.unpin().await,
             }
         })
     }

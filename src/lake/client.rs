@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Hit, Interaction, SearchRequest, Stats,
+    ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Hit, Interaction, Pin, SearchRequest, Stats,
     VersionRow,
     format::{CommitWire, FORMAT, Refusal, Reply, SearchWire},
 };
@@ -100,6 +100,16 @@ impl Client {
     /// See [`Lake::refresh`](crate::Lake::refresh).
     pub async fn refresh(&self) -> Result<(), Error> {
         self.post("refresh", &()).await
+    }
+
+    /// See [`Lake::pin`](crate::Lake::pin).
+    pub async fn pin(&self) -> Result<Pin, Error> {
+        self.post("pin", &()).await
+    }
+
+    /// See [`Lake::unpin`](crate::Lake::unpin).
+    pub async fn unpin(&self) -> Result<(), Error> {
+        self.send(self.request(Method::DELETE, "pin")).await
     }
 
     /// See [`Lake::search`](crate::Lake::search).

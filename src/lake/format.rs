@@ -128,6 +128,14 @@ pub struct Commit {
 #[serde(transparent)]
 pub struct CommitId(pub u64);
 
+/// A commit that is held in the lakehouse's folder `pin` until it is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub commit: CommitId,
+    /// When it was made; 0 when there is none yet.
+    pub committed_ms: i64,
+}
+
 /// How search finds passages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -13,12 +13,13 @@ use base::{Clock, CustomerLayout, Digest, file::Lock};
 use futures::future::BoxFuture;
 
 use crate::{
-    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, SearchMode,
+    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, Pin, SearchMode,
     SearchRequest, Stats, VersionRow,
     analysis::Analyzer,
     format::JournalLine,
     index::{Candidate, Index},
     journal::Journal,
+    pin,
     store::{Step, Store},
     vectors::take,
 };
@@ -200,6 +201,29 @@ impl Lake {
         .await?
     }
 
+    /// Folds the journal and holds the newest commit for a backup: [`CustomerLayout::lake_pin`] then has every file that makes
+    /// up a lake at this commit, and stays so until it is released or made anew. Nobody's writing waits for more than that.
+    pub async fn pin(&self) -> Result<Pin, Error> {
+        self.fold().await?;
+        let this = self.clone();
+        tokio::spawn(async move {
+            // Whoever has the store writes: no file comes or goes while the second names are given.
+            let store = this.store().await?;
+            let (pin, files) = store.held().await?;
+            let layout = this.inner.layout.clone();
+            tokio::task::spawn_blocking(move || pin::hold(&layout, &files)).await??;
+            drop(store);
+            Ok(pin)
+        })
+        .await?
+    }
+
+    /// Lets go of the commit that is held, if there is one.
+    pub async fn unpin(&self) -> Result<(), Error> {
+        let layout = self.inner.layout.clone();
+        tokio::task::spawn_blocking(move || pin::release(&layout)).await?
+    }
+
     /// Finds passages. A vector of another length is refused.
     pub async fn search(&self, request: SearchRequest) -> Result<Vec<Hit>, Error> {
         let dimension = self.inner.spec.dimension;
@@ -273,9 +297,12 @@ impl Lake {
 
     /// Returns how much there is.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        let (folder, canary) = (self.inner.layout.lakehouse(), self.inner.layout.canary());
-        // The canary is not the customer's.
-        let measure = move || size_of(&folder).saturating_sub(size_of(canary.dir()));
+        let layout = self.inner.layout.clone();
+        // The canary is not the customer's, and what is held for a backup are other names of the same files.
+        let measure = move || {
+            let apart = size_of(layout.canary().dir()) + size_of(&layout.lake_pin());
+            size_of(&layout.lakehouse()).saturating_sub(apart)
+        };
         let bytes = tokio::task::spawn_blocking(measure).await?;
         let commits = self.inner.store.lock().await.commits();
         let index = self.index();

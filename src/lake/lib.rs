@@ -10,6 +10,8 @@
 //! - an accepted interaction is on the disk before the call returns;
 //! - vectors of two models never meet: a lake made with another model does not open.
 //!
+//! A backup gets its files from [`Lake::pin`]: one commit, whole, however much is written meanwhile.
+//!
 //! It makes no embeddings and reads no customer files: both come to it as rows.
 
 mod access;
@@ -26,6 +28,7 @@ mod journal;
 mod lake;
 mod lexical;
 mod matrix;
+mod pin;
 mod rows;
 mod serve;
 mod stop_words;
@@ -39,7 +42,7 @@ pub use access::Access;
 pub use client::Client;
 pub use error::Error;
 pub use format::{
-    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Hit, Interaction, SearchMode,
+    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Hit, Interaction, Pin, SearchMode,
     SearchRequest, Stats, Verdict, VersionRow, chunk_id, document_id,
 };
 pub use lake::{EmbedSpec, Lake};

@@ -85,6 +85,7 @@ fn router(shared: Shared) -> Router {
     let guarded = Router::new()
         .route("/v1/commit", post(commit))
         .route("/v1/refresh", post(refresh))
+        .route("/v1/pin", post(pin).delete(unpin))
         .route("/v1/search", post(search))
         .route("/v1/documents", get(documents))
         .route("/v1/document", get(document))
@@ -219,6 +220,15 @@ async fn commit(State(shared): State<Shared>, body: Body<CommitWire>) -> Answer<
 
 async fn refresh(State(shared): State<Shared>) -> Answer<()> {
     open(&shared)?.refresh().await?;
+    reply(())
+}
+
+async fn pin(State(shared): State<Shared>) -> Answer<crate::Pin> {
+    reply(open(&shared)?.pin().await?)
+}
+
+async fn unpin(State(shared): State<Shared>) -> Answer<()> {
+    open(&shared)?.unpin().await?;
     reply(())
 }
 

@@ -18,7 +18,7 @@ use arrow::{
 use base::{Clock, CustomerLayout};
 
 use crate::{
-    Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Interaction, VersionRow, durable,
+    Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Interaction, Pin, VersionRow, durable,
     format::CommitRow,
     rows::{self, CHUNKS, COMMITS, DOCUMENTS, FEEDBACK, INTERACTIONS, VERSIONS},
     table::{Table, TableFile},
@@ -349,6 +349,17 @@ impl Store {
         let files = paths(&self.versions.files());
         self.versions.write(&files, rows::versions_batch(&all)?, &mut made).await?;
         self.seal("version", self.journal(), made).await.map(drop)
+    }
+
+    /// Returns the newest commit, and every file an opener of it needs.
+    pub async fn held(&self) -> Result<(Pin, Vec<PathBuf>), Error> {
+        let newest = self.newest();
+        let mut files = self.vectors.held().await?;
+        let tables = [&self.documents, &self.chunks, &self.interactions, &self.feedback, &self.versions, &self.commits];
+        for table in tables {
+            files.extend(table.held()?);
+        }
+        Ok((Pin { commit: CommitId(newest.id), committed_ms: newest.committed_ms }, files))
     }
 
     /// Whether so many small files came together that they should be joined now.

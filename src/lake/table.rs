@@ -149,6 +149,23 @@ impl Table {
         Ok(all)
     }
 
+    /// Returns every file an opener of this version needs: the data, and the log that leads to them.
+    pub fn held(&self) -> Result<Vec<PathBuf>, Error> {
+        let log = self.folder.join("_delta_log");
+        let failed = || Error::io("list", &log);
+        let mut held: Vec<_> = self.files().iter().map(|file| self.folder.join(&file.path)).collect();
+        for entry in std::fs::read_dir(&log).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
+            let name = name.to_string_lossy();
+            // `NNNNNNNNNNNNNNNNNNNN.json`, `….checkpoint.parquet`: a write that was given up leaves other names.
+            let version: Option<u64> = name.get(..20).and_then(|number| number.parse().ok());
+            if version.is_some_and(|version| version <= self.version()) || name == "_last_checkpoint" {
+                held.push(log.join(name.as_ref()));
+            }
+        }
+        Ok(held)
+    }
+
     /// Brings back the content of an older version, as a new version: nobody's history is rewritten.
     pub async fn restore(&mut self, version: u64, made: &mut Vec<PathBuf>) -> Result<(), Error> {
         let failed = || Error::table("restore", self.layout.name);

@@ -462,6 +462,11 @@ async fn the_role_answers_as_the_library_does() {
     let canary = health.post(format!("{url}/v1/canary")).bearer_auth(token.expose()).send().await.unwrap();
     assert_eq!(canary.json::<base::Canary>().await.unwrap().found["dimension"], DIMENSION.to_string());
     assert_eq!(remote.documents().await.unwrap().len(), 1, "the canary is no document");
+    let pin = remote.pin().await.unwrap();
+    assert_eq!(pin.commit.0, remote.stats().await.unwrap().commits);
+    assert!(home.layout.lake_pin().join("lance/chunks/_versions").is_dir());
+    remote.unpin().await.unwrap();
+    assert!(!home.layout.lake_pin().exists());
     let mut short = commit;
     short.chunks[0].vector.pop();
     assert!(matches!(remote.commit(short).await, Err(Error::Refused(_))));
@@ -478,4 +483,97 @@ async fn the_role_answers_as_the_library_does() {
     let lake = home.open().await;
     assert_eq!(lake.search(SearchRequest::hybrid("zwei", Some(towards(1)), 2)).await.unwrap(), hits);
     assert_eq!(lake.documents(), documents);
+}
+
+/// Opens what is held as a lake of its own, as a restored backup does.
+async fn open_held(home: &Home) -> (Home, Lake) {
+    let other = self::home();
+    std::fs::create_dir_all(other.layout.dir()).unwrap();
+    std::fs::rename(home.layout.lake_pin(), other.layout.lakehouse()).unwrap();
+    let lake = other.open().await;
+    (other, lake)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_while_others_write_is_the_lake_at_one_commit() {
+    let home = home();
+    let lake = home.open().await;
+    // What each commit of the writer left: the passages of each document.
+    let states = std::sync::Arc::new(std::sync::Mutex::new(BTreeMap::from([(0, BTreeMap::new())])));
+    let writer = {
+        let (lake, states) = (lake.clone(), states.clone());
+        tokio::spawn(async move {
+            let mut documents: BTreeMap<String, String> = BTreeMap::new();
+            for number in 0..36_u64 {
+                let path = format!("{}.txt", number % 13);
+                let id = if number % 7 == 6 && documents.contains_key(&path) {
+                    documents.remove(&path);
+                    lake.commit(remove(&path)).await.unwrap()
+                } else {
+                    documents.insert(path.clone(), format!("alpha stand{number}"));
+                    lake.commit(write(&path, &[&format!("alpha stand{number}")])).await.unwrap()
+                };
+                states.lock().unwrap().insert(id.0, documents.clone());
+                lake.record(interaction(number as i64)).await.unwrap();
+                if number % 12 == 11 {
+                    // Joins files, makes the index, and forgets old versions.
+                    lake.refresh().await.unwrap();
+                }
+            }
+        })
+    };
+    let mut seen = Vec::new();
+    loop {
+        let is_over = writer.is_finished();
+        let pin = lake.pin().await.unwrap();
+        let (copy, held) = open_held(&home).await;
+        assert_eq!(held.stats().await.unwrap().commits, pin.commit.0, "nothing was to be rolled back");
+        if pin.commit.0 > 0 {
+            check_stored(&copy).await;
+        }
+        let found: BTreeMap<_, _> = {
+            let chunks = held.all_chunks(None, 1000).await.unwrap();
+            chunks.into_iter().map(|row| (held.document(&row.document_id).unwrap().path, row.text)).collect()
+        };
+        // A commit may be made, and held, before the writer has taken note of it.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let expect = states.lock().unwrap().range(..=pin.commit.0).next_back().unwrap().1.clone();
+        assert_eq!(found, expect, "at commit {}", pin.commit.0);
+        seen.push((pin.commit.0, held.interactions(0).await.unwrap().len()));
+        if is_over {
+            // It goes on as any other lake does.
+            held.commit(write("neu.txt", &["gamma"])).await.unwrap();
+            assert_eq!(ranking(&held, "gamma").await, ["neu.txt"]);
+            held.refresh().await.unwrap();
+            check_stored(&copy).await;
+            break;
+        }
+    }
+    writer.await.unwrap();
+    assert!(seen.len() > 2 && seen.is_sorted(), "{seen:?}");
+    assert_eq!(seen.last().unwrap().1, 36, "what was accepted before the pin is in it");
+}
+
+#[tokio::test]
+async fn what_is_held_survives_the_cleaning_and_goes_when_it_is_released() {
+    let home = home();
+    let lake = home.open().await;
+    lake.pin().await.unwrap();
+    drop(open_held(&home).await);
+    for number in 0..10 {
+        lake.commit(write(&format!("{number}.txt"), &["alpha"])).await.unwrap();
+    }
+    let before = everything(&lake).await;
+    let bytes = lake.stats().await.unwrap().bytes;
+    lake.pin().await.unwrap();
+    assert_eq!(lake.stats().await.unwrap().bytes, bytes, "second names take no room");
+    for path in ["lance", "delta"] {
+        // Nothing but the second names is left of what was held.
+        std::fs::remove_dir_all(home.layout.lakehouse().join(path)).unwrap();
+    }
+    let (_copy, held) = open_held(&home).await;
+    assert_eq!(everything(&held).await, before);
+    lake.unpin().await.unwrap();
+    assert!(!home.layout.lake_pin().exists());
+    lake.unpin().await.unwrap();
 }

@@ -1,6 +1,10 @@
 //! The Lance dataset `chunks`: the stored truth about passages, their words and their vectors.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, RecordBatchIterator},
@@ -258,18 +262,26 @@ impl Vectors {
 
     /// Adds to `made` every file the newest version has and the one of `before` had not.
     pub fn made_since(&self, before: &Dataset, made: &mut Vec<PathBuf>) {
-        let files = |dataset: &Dataset| {
-            let mut files = std::collections::BTreeSet::new();
-            for fragment in dataset.fragments().iter() {
-                files.extend(fragment.files.iter().map(|file| format!("data/{}", file.path)));
-                if let Some(deleted) = &fragment.deletion_file {
-                    files.insert(lance_table::io::deletion::relative_deletion_file_path(fragment.id, deleted));
-                }
+        let old = row_files(before);
+        made.extend(row_files(&self.dataset).difference(&old).map(|file| self.folder.join(file)));
+        self.version_files(made);
+    }
+
+    /// Returns every file an opener of the newest version needs.
+    pub async fn held(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut held: Vec<_> = row_files(&self.dataset).iter().map(|file| self.folder.join(file)).collect();
+        self.version_files(&mut held);
+        for part in self.dataset.load_indices().await.map_err(Error::vectors("read"))?.iter() {
+            let folder = self.folder.join("_indices").join(part.uuid.to_string());
+            let failed = || Error::io("list", &folder);
+            for entry in std::fs::read_dir(&folder).map_err(failed())? {
+                held.push(entry.map_err(failed())?.path());
             }
-            files
-        };
-        let old = files(before);
-        made.extend(files(&self.dataset).difference(&old).map(|file| self.folder.join(file)));
+        }
+        Ok(held)
+    }
+
+    fn version_files(&self, made: &mut Vec<PathBuf>) {
         if let Some(manifest) = self.dataset.manifest_location().path.filename() {
             made.push(self.folder.join("_versions").join(manifest));
         }
@@ -277,6 +289,18 @@ impl Vectors {
             made.push(self.folder.join("_transactions").join(transaction));
         }
     }
+}
+
+/// Returns the files that hold a version's rows, and those that say which are deleted, below the dataset's folder.
+fn row_files(dataset: &Dataset) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    for fragment in dataset.fragments().iter() {
+        files.extend(fragment.files.iter().map(|file| format!("data/{}", file.path)));
+        if let Some(deleted) = &fragment.deletion_file {
+            files.insert(lance_table::io::deletion::relative_deletion_file_path(fragment.id, deleted));
+        }
+    }
+    files
 }
 
 /// Returns chunks without vectors by their addresses, in the order given.

@@ -2,6 +2,7 @@
 
 mod airgap;
 mod audit;
+mod backup;
 mod bundle;
 mod corpus;
 mod docker;

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::product::{Product, Run, checkout, free_port_base};
+use crate::{
+    backup::backups_are_made_while_everything_runs,
+    product::{Product, Run, checkout, free_port_base},
+};
 
 pub const ROLES: [&str; 6] = ["embed", "llm", "lake", "ingest", "trainer", "console"];
 
@@ -35,6 +38,7 @@ pub fn tell(product: &Product, base: u16, args: &[String], url: &dyn Fn(&str, u1
     the_adapter_is_better_and_served(product);
     the_openai_client_works(product, url);
     the_console_works_in_a_browser(product, base, &password);
+    backups_are_made_while_everything_runs(product);
     roles_outlive_the_agent_and_are_adopted(product);
     a_dead_role_comes_back(product);
     nothing_tried_to_leave(product);

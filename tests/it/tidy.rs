@@ -71,7 +71,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("train", &["base", "lake", "engine", "answer"]),
     ("console", &["base", "audit", "lake", "engine", "answer", "ingest", "access"]),
     ("update", &["base", "bundle", "host", "plan", "stack", "install"]),
-    ("agent", &["base", "audit", "host", "license", "plan", "stack", "install", "update"]),
+    ("backup", &["base"]),
+    ("agent", &["base", "audit", "backup", "host", "license", "plan", "stack", "install", "update"]),
     ("support", &["base", "audit", "host", "install", "stack"]),
 ];
 

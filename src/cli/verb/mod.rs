@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod ask;
 pub mod audit;
+pub mod backup;
 pub mod bundle;
 pub mod conformance;
 pub mod control;

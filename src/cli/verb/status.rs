@@ -1,5 +1,6 @@
 use std::{fmt::Write, time::Duration};
 
+use ::backup::{Memory, Schedule};
 use base::{Clock, Exit, Timestamp};
 use install::control::{Client, CustomerStatus, DiskStage, RoleStatus, Status, WorkVerdict};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use crate::{
     context::Context,
     failure::{Failure, Outcome},
     printer::{Printer, bytes, duration, shown},
+    verb::backup,
 };
 
 const DRAW_EVERY: Duration = Duration::from_secs(2);
@@ -20,16 +22,18 @@ pub async fn run(context: &Context, args: &StatusArgs, interrupt: CancellationTo
     if !args.watch {
         let (status, customer) = ask(context).await?;
         if context.printer.json {
-            return context.printer.value(&flat(&status, &customer));
+            return context.printer.value(&flat(context, &status, &customer));
         }
-        context.printer.line(screen(context.printer, &status, &customer, Clock::system().now()).trim_end());
+        context.printer.line(screen(context, &status, &customer, Clock::system().now()).trim_end());
         return Ok(());
     }
     loop {
         match ask(context).await {
-            Ok((status, customer)) if context.printer.json => context.printer.value(&flat(&status, &customer))?,
+            Ok((status, customer)) if context.printer.json => {
+                context.printer.value(&flat(context, &status, &customer))?
+            }
             Ok((status, customer)) => {
-                context.printer.redraw(&screen(context.printer, &status, &customer, Clock::system().now()));
+                context.printer.redraw(&screen(context, &status, &customer, Clock::system().now()));
             }
             Err(failure) if failure.exit == Exit::Usage => return Err(failure),
             // An agent that is being replaced comes back.
@@ -59,9 +63,38 @@ async fn ask(context: &Context) -> Outcome<(Status, CustomerStatus)> {
     Ok((status, found))
 }
 
+/// What is remembered of backups lies beside the data; a damaged note must not hide how the services are.
+struct Backups {
+    memory: Option<Memory>,
+    schedule: Option<Schedule>,
+}
+
+impl Backups {
+    fn of(context: &Context) -> Self {
+        let Ok((customer, _)) = context.installed() else {
+            return Self { memory: None, schedule: None };
+        };
+        Self { memory: Memory::read(&customer).ok(), schedule: Schedule::read(&customer).ok().flatten() }
+    }
+
+    /// What a person reads: nothing where nobody makes backups.
+    fn lines(&self) -> Vec<String> {
+        match &self.memory {
+            Some(memory) if self.schedule.is_some() || memory.last_place().is_some() => backup::last(memory),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// The customer's fields and the agent's beside them, so that a script need not search a list.
-fn flat(status: &Status, customer: &CustomerStatus) -> Value {
+fn flat(context: &Context, status: &Status, customer: &CustomerStatus) -> Value {
     let mut value = json!({"format": status.format, "agent": status.agent, "host": status.host});
+    let backups = Backups::of(context);
+    value["backup"] = json!({
+        "schedule": backups.schedule,
+        "last_success": backups.memory.as_ref().and_then(|memory| memory.last_success.as_ref()),
+        "last_failure": backups.memory.as_ref().and_then(|memory| memory.last_failure.as_ref()),
+    });
     if let (Some(object), Ok(Value::Object(fields))) = (value.as_object_mut(), serde_json::to_value(customer)) {
         object.extend(fields);
     }
@@ -69,7 +102,8 @@ fn flat(status: &Status, customer: &CustomerStatus) -> Value {
 }
 
 /// Writing to a string cannot fail.
-fn screen(printer: Printer, status: &Status, customer: &CustomerStatus, now: Timestamp) -> String {
+fn screen(context: &Context, status: &Status, customer: &CustomerStatus, now: Timestamp) -> String {
+    let printer = context.printer;
     let mut out = String::new();
     head(&mut out, printer, customer);
     let _ = writeln!(out, "\n{}", printer.dim("service   state           does its work    p50     p95   memory  up"));
@@ -84,6 +118,9 @@ fn screen(printer: Printer, status: &Status, customer: &CustomerStatus, now: Tim
         since(agent.started, now)
     );
     let _ = writeln!(out, "{}", printer.dim(&agent));
+    for line in Backups::of(context).lines() {
+        let _ = writeln!(out, "{}", printer.dim(&line));
+    }
     worries(&mut out, printer, status, customer);
     out
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use base::config::ServiceConfig;
 use base::job::{JobRequest, JobState, JobStatus, Progress};
-use base::{Role, Secret};
+use base::{CustomerLayout, Role, Secret};
 use plan::Step;
 use plan::journal::Evidence;
 use serde_json::{Value, json};
@@ -12,11 +12,13 @@ use stack::http::{Ask, CallError, Endpoint, call_json};
 
 use super::World;
 use crate::Error;
-use crate::act::Report;
+use crate::act::{Probe, Report};
+use crate::files::bytes_if_any;
 
 /// A role that is gone this long is not merely being restarted.
 const GONE_PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(400);
+const RECEIPT_BYTES_MAX: u64 = 4 << 20;
 /// A result is kept in the journal when it is a summary, not a list.
 const RESULT_BYTES_MAX: usize = 16 << 10;
 
@@ -29,6 +31,23 @@ pub(super) async fn train(world: &World<'_>, minutes: u32, report: Report<'_>) -
     let params = json!({ "minutes": minutes });
     let result = run(&Service::open(world, Role::Trainer).await?, key(world), params, report).await?;
     Ok(Evidence::default().with("outcome", summary(result)))
+}
+
+/// What was restored from a backup has been trained: the installation it was made of says so. That counts once, for the
+/// installation that follows the restoring.
+pub(super) fn probe_training(customer: &CustomerLayout) -> Result<Probe, Error> {
+    if customer.receipt().exists() || !customer.loras().is_dir() {
+        return Ok(Probe::Unknown);
+    }
+    let former = customer.former().join(customer.receipt().file_name().unwrap_or_default());
+    // One that cannot be read only costs a training.
+    let former = bytes_if_any(&former, RECEIPT_BYTES_MAX).ok().flatten();
+    let receipt = former.and_then(|bytes| plan::Receipt::from_json(&bytes).ok());
+    let adapter = receipt.and_then(|receipt| receipt.adapter);
+    Ok(adapter.filter(|adapter| adapter.version.is_some()).map_or(Probe::Unknown, |adapter| {
+        let outcome = json!({ "version": adapter.version, "decision": adapter.decision });
+        Probe::Holds(Evidence::default().with("outcome", outcome))
+    }))
 }
 
 /// Drops lists that are too long for a journal line: they stand in the role's own report.

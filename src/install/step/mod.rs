@@ -60,7 +60,8 @@ impl crate::act::Act for World<'_> {
             Step::Containers { to, .. } => containers::probe(self, to).await,
             Step::Agent { .. } => agent::probe(self.layout).await,
             Step::Roles { roles } => roles::probe(self, roles).await,
-            Step::Ingest { .. } | Step::Train { .. } | Step::Check => Ok(Probe::Unknown),
+            Step::Train { .. } => job::probe_training(&self.customer),
+            Step::Ingest { .. } | Step::Check => Ok(Probe::Unknown),
         }
     }
 
