@@ -112,7 +112,8 @@ fn began(pid: u32) -> Option<u64> {
 /// A lock that is held until the value goes.
 #[derive(Debug)]
 pub(crate) struct RepositoryLock {
-    held: Option<Held>,
+    /// Nothing where nobody can write. Gives the lock back when it goes.
+    _held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -145,14 +146,14 @@ impl RepositoryLock {
         let name = format!("locks/{}.lock", hex::encode(random::<16>()));
         match store.put(&name, &json) {
             // Where nobody can write, nobody prunes.
-            Err(error) if r#use == Use::Read && Store::is_read_only(&error) => return Ok(Self { held: None }),
+            Err(error) if r#use == Use::Read && Store::is_read_only(&error) => return Ok(Self { _held: None }),
             done => done?,
         }
         let (stop, stopped) = mpsc::channel();
         let mut held = Held { store: store.clone(), name, stop, renewing: None };
         held.clear_the_way(&own)?;
         held.renew(json, stopped);
-        Ok(Self { held: Some(held) })
+        Ok(Self { _held: Some(held) })
     }
 }
 
