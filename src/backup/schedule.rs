@@ -154,7 +154,9 @@ mod tests {
         });
         let last_failure =
             failure.map(|started| Failure { started: at(started), place: String::new(), error: String::new() });
-        Memory { last_success, last_failure, ..Memory::default() }
+        let mut memory = Memory::default();
+        (memory.last_success, memory.last_failure) = (last_success, last_failure);
+        memory
     }
 
     #[test]

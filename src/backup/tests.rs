@@ -123,12 +123,12 @@ impl World {
         self.restore_as(to, |_| ())
     }
 
-    fn restore_as(&self, to: &str, change: impl FnOnce(&mut Restore<'_>)) -> Result<Restored, Error> {
+    fn restore_as<'a>(&'a self, to: &str, change: impl FnOnce(&mut Restore<'a>)) -> Result<Restored, Error> {
         let layout = Layout::rooted(self.dir.path().join(to));
         let mut restore = Restore {
             store: self.store(),
             key: &self.key,
-            layout: &layout,
+            layout: &self.layout,
             customer: None,
             which: None,
             replaces: false,
@@ -137,7 +137,7 @@ impl World {
             clock: at(99),
         };
         change(&mut restore);
-        restore.run(&|_| (), &CancellationToken::new())
+        Restore { layout: &layout, ..restore }.run(&|_| (), &CancellationToken::new())
     }
 
     fn verify(&self, depth: Depth) -> Result<Verified, Error> {

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// The names below `prefix` that are in the first and not in the second.
+fn only(first: &BTreeMap<String, Vec<u8>>, second: &BTreeMap<String, Vec<u8>>, prefix: &str) -> Vec<String> {
+    first.keys().filter(|name| name.starts_with(prefix) && !second.contains_key(*name)).cloned().collect()
+}
+
 #[test]
 fn a_backup_that_ends_anywhere_leaves_the_others_and_its_packs_to_the_next() {
     let world = World::new();
@@ -12,8 +17,7 @@ fn a_backup_that_ends_anywhere_leaves_the_others_and_its_packs_to_the_next() {
     let added = world.create(2).unwrap().entry.added_bytes;
     let after = world.pieces();
     // In the order they are written.
-    let new =
-        |prefix: &str| after.keys().filter(|name| name.starts_with(prefix) && !before.contains_key(*name)).cloned();
+    let new = |prefix: &str| only(&after, &before, prefix);
     let written: Vec<String> = ["/packs/", "/index/", "/snapshots/", "/catalog/"].into_iter().flat_map(new).collect();
     assert_eq!(written.len(), 4);
     for count in 0..=written.len() {
@@ -66,11 +70,9 @@ fn pruning_that_ends_anywhere_loses_no_backup_that_stays() {
     let after = world.pieces();
     let size = |pieces: &BTreeMap<String, Vec<u8>>| pieces.values().map(Vec::len).sum::<usize>();
     assert!(size(&after) + 1_500_000 < size(&before));
-    let new =
-        |prefix: &str| after.keys().filter(|name| name.starts_with(prefix) && !before.contains_key(*name)).cloned();
+    let new = |prefix: &str| only(&after, &before, prefix);
     let written: Vec<String> = ["/packs/", "/index/", "/catalog/"].into_iter().flat_map(new).collect();
-    let old =
-        |prefix: &str| before.keys().filter(|name| name.starts_with(prefix) && !after.contains_key(*name)).cloned();
+    let old = |prefix: &str| only(&before, &after, prefix);
     let removed: Vec<String> = ["/catalog/", "/snapshots/", "/index/", "/packs/"].into_iter().flat_map(old).collect();
     for count in 0..=written.len() + removed.len() {
         let mut pieces = before.clone();
