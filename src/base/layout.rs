@@ -211,7 +211,7 @@ impl Layout {
 
     /// The audit log of acts that concern the whole installation.
     pub fn audit(&self) -> PathBuf {
-        self.var().join("agent").join("audit")
+        self.agent_dir().join("audit")
     }
 
     /// Where that log ends, kept apart from it.

@@ -129,7 +129,11 @@ pub(crate) fn shared(layout: &Layout) -> Vec<PathBuf> {
     vec![
         layout.bin_dir().join("versions"),
         layout.models(),
-        layout.agent_dir(),
+        // Not their folder: the audit log beside them stays.
+        layout.agent_log_dir(),
+        layout.agent_events(),
+        older_part(&layout.agent_events()),
+        layout.agent_fingerprint(),
         layout.agent_socket(),
         layout.agent_record(),
         layout.agent_lock(),

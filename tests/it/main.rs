@@ -4,6 +4,7 @@ mod airgap;
 mod audit;
 mod backup;
 mod bundle;
+mod chaos;
 mod corpus;
 mod docker;
 mod foreign;
