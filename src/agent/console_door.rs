@@ -1,20 +1,23 @@
-//! The console's own socket: how things stand, and how answers were judged. No route takes a path, a name or a command.
+//! The console's own socket: how things stand, how answers were judged, and a yes to the release that is asked about. No route takes a path, a
+//! name or a command.
 
 use std::io;
 use std::os::unix::fs::lchown;
 
-use axum::extract::{DefaultBodyLimit, State};
+use audit::{Act, Entry, Log, Outcome};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use base::{Board, CustomerLayout, Slug, file};
+use base::{Board, Clock, CustomerLayout, Layout, file};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::peer::Door;
+use crate::peer::{Door, Peer};
 use crate::routes::{Ending, ask};
 use crate::supervisor::Event;
+use crate::update;
 
 /// An open socket; it is closed when this is dropped.
 #[derive(Debug)]
@@ -32,9 +35,9 @@ impl ConsoleDoor {
     /// # Errors
     /// When the folder or the socket cannot be made, or given to that user.
     pub(crate) fn open(
+        layout: &Layout,
         customer: &CustomerLayout,
         user: Option<u32>,
-        slug: Slug,
         events: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
         let (folder, socket) = (customer.console_door(), customer.console_socket());
@@ -49,7 +52,8 @@ impl ConsoleDoor {
             lchown(&socket, Some(user), None)?;
         }
         let door = Door::new(listener, user.into_iter().chain([own]).collect());
-        let app = router(slug, events);
+        let shared = Shared { layout: layout.clone(), customer: customer.clone(), events };
+        let app = router(shared).into_make_service_with_connect_info::<Peer>();
         let server = tokio::spawn(async move { axum::serve(door, app).await });
         Ok(Self { task: server.abort_handle(), user })
     }
@@ -68,20 +72,63 @@ impl Drop for ConsoleDoor {
 
 #[derive(Clone)]
 struct Shared {
-    slug: Slug,
+    layout: Layout,
+    customer: CustomerLayout,
     events: mpsc::Sender<Event>,
 }
 
-fn router(slug: Slug, events: mpsc::Sender<Event>) -> Router {
+fn router(shared: Shared) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/feedback", post(feedback))
+        .route("/v1/approve", post(approve))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Shared { slug, events })
+        .with_state(shared)
 }
 
 async fn status(State(shared): State<Shared>) -> Result<Json<Board>, Ending> {
-    ask(&shared.events, |reply| Event::Board { slug: shared.slug, reply }).await.map(Json)
+    let slug = shared.customer.slug().clone();
+    let mut board = ask(&shared.events, |reply| Event::Board { slug, reply }).await?;
+    let read = tokio::task::spawn_blocking(move || update::awaits_approval(&shared.layout, &shared.customer));
+    board.release = read.await.ok().flatten();
+    Ok(Json(board))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approval {
+    version: String,
+}
+
+/// A yes, on record before it counts. 409 for a release nobody is asked about, and while an update is under way.
+async fn approve(
+    State(shared): State<Shared>,
+    ConnectInfo(Peer(who)): ConnectInfo<Peer>,
+    Json(Approval { version }): Json<Approval>,
+) -> StatusCode {
+    let approved = tokio::task::spawn_blocking(move || {
+        let entry = Entry::new(who.unwrap_or(audit::Who::Agent), Act::Approve).object(version.clone());
+        let log = Log::host(&shared.layout);
+        let record = |outcome: Outcome| {
+            if let Err(error) = log.append(entry.clone().outcome(outcome), Clock::system()) {
+                let error = crate::supervisor::chain(&error);
+                tracing::error!(error, "an approval could not be written into the audit log");
+            }
+        };
+        record(Outcome::Begun);
+        let approved = update::approve(&shared.layout, &shared.customer, &version);
+        record(if matches!(approved, Ok(true)) { Outcome::Ok } else { Outcome::Refused });
+        approved
+    });
+    match approved.await {
+        Ok(Ok(true)) => StatusCode::NO_CONTENT,
+        Ok(Ok(false)) => StatusCode::CONFLICT,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a release could not be approved");
+            StatusCode::CONFLICT
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 #[derive(Deserialize)]
@@ -99,13 +146,13 @@ enum Verdict {
 
 async fn feedback(State(shared): State<Shared>, Json(judgement): Json<Judgement>) -> Result<StatusCode, Ending> {
     let is_good = matches!(judgement.verdict, Verdict::Up);
-    shared.events.send(Event::Judged { slug: shared.slug, is_good }).await.map_err(|_| Ending)?;
+    shared.events.send(Event::Judged { slug: shared.customer.slug().clone(), is_good }).await.map_err(|_| Ending)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 #[cfg(test)]
 mod tests {
-    use base::Layout;
+    use base::Slug;
     use serde_json::json;
     use stack::http::{Ask, Endpoint, call};
 
@@ -115,9 +162,10 @@ mod tests {
     async fn the_console_learns_how_things_stand_and_can_order_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let slug = Slug::parse("eaton").unwrap();
-        let customer = Layout::rooted(dir.path()).customer(&slug);
+        let layout = Layout::rooted(dir.path());
+        let customer = layout.customer(&slug);
         let (events, mut received) = mpsc::channel(8);
-        let door = ConsoleDoor::open(&customer, None, slug, events).unwrap();
+        let door = ConsoleDoor::open(&layout, &customer, None, events).unwrap();
         assert!(door.is_for(&customer, None) && !door.is_for(&customer, Some(7110)));
         tokio::spawn(async move {
             while let Some(event) = received.recv().await {
@@ -134,6 +182,7 @@ mod tests {
         assert_eq!(asked("GET", "/v1/status", None).await, 200);
         assert_eq!(asked("POST", "/v1/feedback", Some(json!({ "verdict": "up" }))).await, 204);
         assert_eq!(asked("POST", "/v1/feedback", Some(json!({ "verdict": "up", "path": "/etc" }))).await, 422);
+        assert_eq!(asked("POST", "/v1/approve", Some(json!({ "version": "9.9.9" }))).await, 409, "nobody is asked");
         for path in ["/v1/stop", "/v1/start", "/v1/restart", "/v1/events", "/v1/metrics"] {
             assert_eq!(asked("POST", path, Some(json!({}))).await, 404, "{path}");
         }

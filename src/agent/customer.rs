@@ -139,7 +139,7 @@ impl Customer {
         self.watch_networks(send);
         let Some(runtime) = self.runtime.clone() else { return };
         self.listen(&runtime, send);
-        self.open_door(&runtime, send);
+        self.open_door(layout, &runtime, send);
         self.survey(&runtime, layout, send);
         let mut to_stop = BTreeSet::new();
         for role in Role::ALL {

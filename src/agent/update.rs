@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ::update::{Attempt, Policy, Record, Stage};
-use base::Layout;
+use base::{BoardRelease, CustomerLayout, Layout};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +65,36 @@ fn is_wanted(layout: &Layout, is_due: bool) -> bool {
     goes_on || (asks && (is_due || state.approved.is_some()))
 }
 
+/// Returns the release a person is asked about: the newest the channel showed, if it is newer than what runs and not held. None unless the
+/// policy is to ask, or when what is kept of updates cannot be read: `0711 update status` says why.
+pub(crate) fn awaits_approval(layout: &Layout, customer: &CustomerLayout) -> Option<BoardRelease> {
+    let record = Record::new(layout);
+    let (settings, state) = (record.settings().ok()?, record.state().ok()?);
+    if settings.channel.is_none() || settings.policy != Policy::Approve {
+        return None;
+    }
+    let installed = install::read_receipt(customer).ok()??.version.parse().ok()?;
+    let newest =
+        state.seen.keys().next_back().filter(|newest| **newest > installed && !state.held.contains_key(newest))?;
+    Some(BoardRelease { version: newest.to_string(), is_approved: state.approved.as_ref() == Some(newest) })
+}
+
+/// Says yes to the release that is asked about, and to no other. Returns whether it was that one.
+///
+/// # Errors
+/// [`::update::Error`], also while an update is under way.
+pub(crate) fn approve(layout: &Layout, customer: &CustomerLayout, version: &str) -> Result<bool, ::update::Error> {
+    let record = Record::new(layout);
+    let _lock = record.lock()?;
+    if awaits_approval(layout, customer).is_none_or(|asked| asked.version != version) {
+        return Ok(false);
+    }
+    let mut state = record.state()?;
+    state.approved = version.parse().ok();
+    record.put(&state)?;
+    Ok(true)
+}
+
 /// Under systemd the agent has fewer rights than an update needs, and hands them on to its children: a unit of its own does it.
 fn start(layout: &Layout) -> std::io::Result<Option<Child>> {
     if layout.update_unit().is_some_and(|unit| unit.exists()) && Path::new("/run/systemd/system").is_dir() {
@@ -84,6 +114,41 @@ mod tests {
     use ::update::{Settings, State};
 
     use super::*;
+
+    #[test]
+    fn a_person_says_yes_to_the_release_that_is_asked_about_and_to_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::rooted(dir.path());
+        let customer = layout.customer(&base::Slug::parse("eaton").unwrap());
+        let record = Record::new(&layout);
+        let seen = |version: &str| (version.parse().unwrap(), base::Timestamp::from_millis(0));
+        let mut state = State { seen: ["0.1.0", "0.2.0", "0.3.0"].map(seen).into(), ..State::default() };
+        record.put(&state).unwrap();
+        let mut settings =
+            Settings { channel: Some("/srv/channel".into()), policy: Policy::Approve, ..Settings::default() };
+        record.set(&settings).unwrap();
+        assert_eq!(awaits_approval(&layout, &customer), None, "nothing is installed");
+        std::fs::create_dir_all(customer.dir()).unwrap();
+        let digest = base::Digest::of(b"x");
+        let receipt = serde_json::json!({
+            "format": 1, "plan": digest, "customer_name": "Eaton", "slug": "eaton", "version": "0.1.0", "binary": digest,
+            "license_id": "x", "license": digest, "port_base": 7100, "root": null, "models": [], "folders": [], "documents": 1,
+            "adapter": null, "installed_at": "2026-11-22T10:00:00Z",
+        });
+        std::fs::write(customer.receipt(), receipt.to_string()).unwrap();
+        let asked = |is_approved| Some(BoardRelease { version: "0.3.0".to_owned(), is_approved });
+        assert_eq!(awaits_approval(&layout, &customer), asked(false));
+        assert!(!approve(&layout, &customer, "0.2.0").unwrap() && !approve(&layout, &customer, "../x").unwrap());
+        assert_eq!(awaits_approval(&layout, &customer), asked(false));
+        assert!(approve(&layout, &customer, "0.3.0").unwrap());
+        assert_eq!(awaits_approval(&layout, &customer), asked(true));
+        state.held.insert("0.3.0".parse().unwrap(), "it crashed".into());
+        record.put(&state).unwrap();
+        assert!(!approve(&layout, &customer, "0.3.0").unwrap(), "held");
+        settings.policy = Policy::Automatic;
+        record.set(&settings).unwrap();
+        assert_eq!(awaits_approval(&layout, &customer), None, "nobody is asked");
+    }
 
     #[test]
     fn nothing_is_started_unless_somebody_wants_it() {

@@ -13,6 +13,17 @@ pub struct Board {
     pub services: Vec<BoardService>,
     /// What people should know, each in one sentence.
     pub notices: Vec<Notice>,
+    /// A release that waits for somebody to say yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<BoardRelease>,
+}
+
+/// A release newer than the one that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoardRelease {
+    pub version: String,
+    /// Somebody said yes: it is installed when its time comes.
+    pub is_approved: bool,
 }
 
 /// One role, for people who cannot do anything about it.

@@ -27,7 +27,7 @@ mod slug;
 pub mod strict;
 mod time;
 
-pub use board::{Board, BoardService, BoardState, Notice};
+pub use board::{Board, BoardRelease, BoardService, BoardState, Notice};
 pub use digest::{Digest, DigestParseError, DigestWriter};
 pub use explain::{Exit, Explain, Remedy};
 pub use layout::{CustomerLayout, Layout};

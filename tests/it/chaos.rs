@@ -94,7 +94,8 @@ struct SmallDisk(Option<PathBuf>);
 
 impl SmallDisk {
     fn mount(folder: PathBuf) -> Self {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=5g,mode=0755", "tmpfs"]).arg(&folder).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=5g,mode=0755", "tmpfs"]).arg(&folder).status();
         Self(mounted.is_ok_and(|status| status.success()).then_some(folder))
     }
 }
@@ -272,7 +273,8 @@ impl Chaos {
         loop {
             self.help_as_a_person_would();
             let roles = self.roles();
-            let is_well = |role: &Value| role["state"] == "ready" && role["work"]["verdict"] == "good" && role["held"].is_null();
+            let is_well =
+                |role: &Value| role["state"] == "ready" && role["work"]["verdict"] == "good" && role["held"].is_null();
             if roles.len() == ROLES.len() && roles.iter().all(is_well) {
                 println!("all is well {:.1} s after the last misfortune", started.elapsed().as_secs_f64());
                 return;
@@ -344,7 +346,8 @@ fn ask(base: u16, header: &std::path::Path, question: &str) -> Option<Value> {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--fail", "--max-time", "60", "-H", "content-type: application/json", "-H"]);
     curl.arg(format!("@{}", header.display())).args(["-d", &body.to_string()]);
-    let output = curl.arg(format!("http://127.0.0.1:{base}/v1/chat/completions")).stderr(Stdio::null()).output().ok()?;
+    let output =
+        curl.arg(format!("http://127.0.0.1:{base}/v1/chat/completions")).stderr(Stdio::null()).output().ok()?;
     let answer: Value = serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())?;
     answer.get("brain").or(answer.get("x_0711")).cloned()
 }

@@ -62,7 +62,7 @@ impl Customer {
         };
         let is_ending = self.license.as_ref().is_some_and(|known| known.urgency > Urgency::None);
         let notices = disk.into_iter().chain(is_ending.then_some(Notice::License)).collect();
-        Board { format: Board::FORMAT, services, notices }
+        Board { format: Board::FORMAT, services, notices, release: None }
     }
 
     pub(crate) fn judged(&mut self, is_good: bool) {
@@ -82,14 +82,14 @@ impl Customer {
     }
 
     /// Makes sure that the console has its socket.
-    pub(super) fn open_door(&mut self, runtime: &Runtime, send: &mpsc::Sender<Event>) {
+    pub(super) fn open_door(&mut self, layout: &Layout, runtime: &Runtime, send: &mpsc::Sender<Event>) {
         let user = runtime.config().containers.as_ref().map(|containers| containers.user);
         if self.door.as_ref().is_some_and(|door| door.is_for(&self.layout, user)) {
             return;
         }
         // The former one lets go of the socket's name first.
         self.door = None;
-        match ConsoleDoor::open(&self.layout, user, self.slug.clone(), send.clone()) {
+        match ConsoleDoor::open(layout, &self.layout, user, send.clone()) {
             Ok(door) => self.door = Some(door),
             Err(error) if self.door_error.as_ref() != Some(&error.to_string()) => {
                 tracing::warn!(customer = %self.slug, %error, "the console has no socket; it says less about the services");

@@ -369,12 +369,32 @@ async function refresh() {
     status.querySelector("ul").replaceChildren(...found.services.map((service) =>
       make("li", {}, make("span", { class: "dot", "data-state": service.state, "aria-hidden": "true" }), make("span", {}, words.roles[service.role] ?? service.role), make("span", {}, words.states[service.state]))));
     status.querySelector(".notices").replaceChildren(...found.notices.map((notice) => make("p", {}, words.notices[notice] ?? notice)));
+    if (found.release) offer(found.release);
     const documents = document.querySelector("[data-is=welcome-documents]");
     if (found.documents) documents.textContent = fill(words.welcome_documents, { count: number(found.documents) });
   } catch {
     status.querySelector("summary .dot").dataset.state = "down";
     status.querySelector("[data-is=state]").textContent = words.unreachable;
   }
+}
+
+// A release that waits for somebody to say yes.
+function offer(release) {
+  const said = make("p", {}, fill(release.is_approved ? words.release_approved : words.release_waits, { version: release.version }));
+  status.querySelector(".notices").append(said);
+  if (release.is_approved) return;
+  const yes = make("button", { type: "button", class: "button small", "data-is": "approve" }, words.release_approve);
+  yes.addEventListener("click", async () => {
+    yes.disabled = true;
+    try {
+      await call("/api/approve", { method: "POST", headers: headers(), body: JSON.stringify({ version: release.version }) });
+      await refresh();
+    } catch (error) {
+      said.textContent = error.message;
+      yes.disabled = false;
+    }
+  });
+  status.querySelector(".notices").append(yes);
 }
 
 document.addEventListener("click", (event) => {

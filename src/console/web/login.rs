@@ -122,14 +122,14 @@ pub(crate) async fn log_in(
     }
 }
 
-/// Writes who logged in, or tried to, into the console's own audit log. Where that is not possible it is said in the log of the role,
+/// Writes who logged in, or tried to, or said yes to an update into the console's own audit log. Where that is not possible it is said in the log of the role,
 /// and people can still log in.
-async fn record(state: &Shared, peer: IpAddr, act: Act, outcome: Outcome) {
+pub(super) async fn record(state: &Shared, peer: IpAddr, act: Act, outcome: Outcome) {
     let entry = Entry::new(Who::console(ACCOUNT, peer), act).object("console").outcome(outcome);
     let (log, clock) = (Log::console(&state.layout), state.clock);
     let appended = tokio::task::spawn_blocking(move || log.append(entry, clock)).await;
     if let Ok(Err(error)) = appended {
-        tracing::error!(error = &error as &dyn std::error::Error, "a login could not be written into the audit log");
+        tracing::error!(error = &error as &dyn std::error::Error, "an act could not be written into the audit log");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The web page: login, questions, passages, feedback, status.
 
+mod approve;
 mod ask;
 mod assets;
 mod conversations;
@@ -40,6 +41,7 @@ pub(crate) fn router(state: Arc<Shared>) -> Router {
         .route("/api/chunks/{id}", get(ask::passage))
         .route("/api/feedback", post(feedback::feedback))
         .route("/api/status", get(status::status))
+        .route("/api/approve", post(approve::approve))
         .route_layer(middleware::from_fn_with_state(state.clone(), guard::signed_in));
     Router::new()
         .route("/login", get(login::form).post(login::log_in))

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use base::{Board, BoardState, Notice, Role};
+use base::{Board, BoardRelease, BoardState, Notice, Role};
 use futures::future::join_all;
 use serde::Serialize;
 
@@ -32,6 +32,8 @@ pub(crate) struct Status {
     chunks: Option<u64>,
     /// What the agent has to say to everybody.
     notices: Vec<Notice>,
+    /// A release that waits for a yes.
+    release: Option<BoardRelease>,
 }
 
 #[derive(Clone, Serialize)]
@@ -59,10 +61,10 @@ pub(crate) async fn status(State(state): State<Arc<Shared>>) -> Json<Status> {
 async fn look(state: &Shared) -> Status {
     let stats = tokio::time::timeout(PATIENCE, state.lake.stats());
     let (told, stats) = tokio::join!(told(state), stats);
-    let (services, notices) = match told {
-        Some(board) => (of_board(&board), board.notices),
+    let (services, notices, release) = match told {
+        Some(board) => (of_board(&board), board.notices, board.release),
         // A console alone still finds out who answers.
-        None => (join_all(WATCHED.map(|role| probe(state, role))).await, Vec::new()),
+        None => (join_all(WATCHED.map(|role| probe(state, role))).await, Vec::new(), None),
     };
     let stats = stats.ok().and_then(Result::ok);
     Status {
@@ -71,6 +73,7 @@ async fn look(state: &Shared) -> Status {
         documents: stats.as_ref().map(|s| s.searchable),
         chunks: stats.as_ref().map(|s| s.chunks),
         notices,
+        release,
     }
 }
 
