@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, the corpus of real files where it is at hand,
-# and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes about an hour on two cores.
+# and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes about four hours on two cores; each word is a part.
 #
-#   scripts/soak.sh                 the kills, in containers too, a backup of 5,000 documents, the corpus, and the bytes
+#   scripts/soak.sh                 the kills, in containers too, updates that go wrong, a backup of 5,000 documents, chaos, the corpus, the bytes
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
 #   scripts/soak.sh corpus          the corpus
+#   scripts/soak.sh chaos           half an hour of misfortune with the services as processes, and half an hour in containers
 #   scripts/soak.sh bytes           ten thousand changed bytes of a bundle, in five minutes
 #   scripts/soak.sh engines         the short story on Docker 20.10, and on an engine with its images in containerd
 #   scripts/soak.sh roots           the program in an empty root, and in those of Debian 11, 12 and 13
@@ -50,7 +51,7 @@ if [ "${1:-}" = tuf ]; then
     (cd "$here" && cargo build --workspace --locked && cargo test --workspace --locked --lib release::tests::fetch::network_cut)
     exec "$venv/bin/python" "$here/tests/tuf_conformance.py" "$here/target/x86_64-unknown-linux-gnu/debug/0711" 1000
 fi
-for story in ${1:-kill docker airgap backup corpus bytes}; do
+for story in ${1:-kill docker airgap update backup chaos corpus bytes}; do
     case "$story" in
     bytes) (cd "$here" && cargo test --workspace --locked --lib a_changed_byte -- --nocapture) ;;
     *) bash "$here/scripts/test.sh" "$story" ;;

@@ -21,12 +21,12 @@ else
     uri=$(awk '$1 == "deb" && $2 ~ /^http/ { print $2; exit }' /etc/apt/sources.list)
 fi
 
-# Runs a command in a root, with nothing but /proc mounted; all of it ends with the command.
+# Runs a command in a root, with nothing but /proc mounted and no network, so that nobody holds its ports; all of it ends with the command.
 inside() {
     local root=$1
     shift
     mkdir -p "$root/proc"
-    unshare --mount --pid --fork --kill-child bash -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" "$@"
+    unshare --mount --pid --net --fork --kill-child bash -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" "$@"
 }
 
 try() {

@@ -135,9 +135,9 @@ impl Chaos {
         let token = fs::read_to_string(self.secret("api-token")).unwrap();
         let header = self.product.folder("ask").join("header");
         fs::write(&header, format!("authorization: Bearer {}", token.trim())).unwrap();
-        let started = Instant::now();
+        let (base, started) = (self.base, Instant::now());
         std::thread::scope(|scope| {
-            let _load = scope.spawn(|| load(self.base, &header, &stop, &asked));
+            scope.spawn(|| load(base, &header, &stop, &asked));
             // Whatever fails below, the load ends with it.
             let _end = Ends(&stop);
             while started.elapsed() < length {
