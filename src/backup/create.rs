@@ -20,7 +20,7 @@ use crate::{
     cut::cut,
     event::{Event, Meter, Sink},
     format::{
-        Catalog, ChunkId, FileEntry, FolderEntry, LakeCut, Needed, PackEntry, Skipped, Snapshot, SnapshotEntry,
+        Catalog, ChunkId, FileEntry, FolderEntry, LakeCut, Needed, PackEntry, PackId, Skipped, Snapshot, SnapshotEntry,
         SnapshotId, Stamp,
     },
     key::RepositoryKey,
@@ -168,16 +168,15 @@ impl Create<'_> {
             files: Vec::new(),
             skipped: Vec::new(),
         };
-        let walked = self.source.walk(&mut |found| maker.take(found));
-        if let Err(Error::Interrupted) = walked {
+        let walked = match self.source.walk(&mut |found| maker.take(found)) {
             // What is in memory is worth as much as what is written.
-            maker.flush()?;
-        }
-        walked?;
-        maker.flush()?;
+            Err(Error::Interrupted) => maker.flush().and(Err(Error::Interrupted)),
+            walked => walked.and_then(|()| maker.flush()),
+        };
         let Maker { new_packs, added_bytes, read_files, folders, files, skipped, .. } = maker;
+        let (id, last) = (SnapshotId(random()), new_packs.last().map(|pack| pack.id));
         let snapshot = Snapshot {
-            id: SnapshotId(random()),
+            id,
             sequence: repository.generation() + 1,
             customer: layout.slug().clone(),
             host: host(),
@@ -192,7 +191,14 @@ impl Create<'_> {
             files,
             skipped,
         };
-        self.close(&mut repository, snapshot, [adopted, new_packs].concat(), added_bytes, read_files)
+        let packs = [adopted, new_packs].concat();
+        let made = walked.and_then(|()| self.close(&mut repository, snapshot, packs, added_bytes, read_files));
+        if let (Err(Error::TargetFull { .. }), Some(last)) = (&made, last)
+            && let Err(error) = give_room(&repository.store, &id, &last)
+        {
+            tracing::warn!(%error, "the medium stays full to the last byte");
+        }
+        made
     }
 
     /// Writes index, description and catalog, in this order.
@@ -215,6 +221,13 @@ impl Create<'_> {
         Memory::saw(self.source.layout, repository)?;
         Ok(Created { entry, read_files, skipped_files: snapshot.skipped })
     }
+}
+
+/// Removes the last pack of a backup that did not find room: without any, not even pruning could write what it must. What
+/// describes the backup goes first: the next run must not take it in.
+fn give_room(store: &Store, backup: &SnapshotId, last: &PackId) -> Result<(), Error> {
+    store.remove(&snapshot_name(backup))?;
+    store.remove(&pack::name(last))
 }
 
 /// Returns a backup in short.

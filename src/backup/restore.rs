@@ -172,18 +172,12 @@ impl Restore<'_> {
             if !self.replaces {
                 return Err(Error::Occupied { path: place.dir().to_owned() });
             }
-            let running: [(PathBuf, fn(LockError) -> Error); 3] = [
-                (place.lake_lock(), Error::Running),
-                (place.install_lock(), Error::Running),
-                (Turn::path(place), Error::Busy),
+            let held = [
+                still(place.lake_lock(), Error::Running)?,
+                still(place.install_lock(), Error::Running)?,
+                still(Turn::path(place), Error::Busy)?,
             ];
-            for (lock, failed) in running.into_iter().filter(|(lock, _)| lock.exists()) {
-                match Lock::try_acquire(&lock, "backup restore") {
-                    Err(error @ LockError::Held { .. }) => return Err(failed(error)),
-                    Err(error) => return Err(Error::Write { path: lock, source: std::io::Error::other(error) }),
-                    Ok(lock) => stopped.push(lock),
-                }
-            }
+            stopped.extend(held.into_iter().flatten());
         }
         if !self.replaces && !etc.is_empty() {
             for (path, digest) in files_below(place.etc())? {
@@ -335,6 +329,18 @@ impl Restore<'_> {
             }
         }
         unreachable!("one of all numbers is free")
+    }
+}
+
+/// Takes the lock of what must not run, where there is such a lock.
+fn still(path: PathBuf, running: impl FnOnce(LockError) -> Error) -> Result<Option<Lock>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    match Lock::try_acquire(&path, "backup restore") {
+        Err(error @ LockError::Held { .. }) => Err(running(error)),
+        Err(error) => Err(Error::Write { path, source: std::io::Error::other(error) }),
+        Ok(lock) => Ok(Some(lock)),
     }
 }
 

@@ -132,7 +132,11 @@ fn prove(repository: &Repository, depth: Depth, events: Sink<'_>, cancel: &Cance
     // Somebody may have made a backup meanwhile: then what this catalog does not name is not left over.
     let newest = store.list("catalog")?.iter().filter_map(|piece| generation(&piece.name)).max();
     let is_newest = newest.is_none_or(|newest| newest <= repository.generation());
-    let leftovers = if is_newest { leftovers(repository, &packs, &mut found)? } else { Vec::new() };
+    let leftovers = if is_newest || !repository.problems.is_empty() {
+        leftovers(repository, &packs, &mut found)?
+    } else {
+        Vec::new()
+    };
     verified.broken = broken;
     verified.leftovers = leftovers;
     verified.snapshots = repository.snapshots().len() as u64;
