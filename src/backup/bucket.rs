@@ -6,6 +6,7 @@
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use base::{Secret, file};
+use http_body_util::BodyExt;
 use object_store::{
     ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
@@ -23,6 +24,9 @@ const CA_BYTES_MAX: u64 = 1 << 20;
 const SCHEME: &str = "s3://";
 /// What most servers other than Amazon's call their only region.
 const REGION: &str = "us-east-1";
+
+/// The time runs from the first byte that is sent: a pack must get through a line of one megabit per second.
+const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 
 /// How a bucket is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,11 +82,7 @@ impl Bucket {
             // Names of buckets in front of the host need name servers that know them.
             .with_virtual_hosted_style_request(access.endpoint.is_none())
             .with_allow_http(true)
-            .with_retry(RetryConfig {
-                max_retries: 5,
-                retry_timeout: Duration::from_secs(90),
-                ..RetryConfig::default()
-            })
+            .with_retry(RetryConfig { max_retries: 5, retry_timeout: 2 * ANSWER_WITHIN, ..RetryConfig::default() })
             .with_http_connector(Connector { ca: ca(access)? });
         if let Some(endpoint) = &access.endpoint {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
@@ -217,7 +217,7 @@ impl HttpConnector for Connector {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("0711/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(15))
-            .read_timeout(Duration::from_secs(60));
+            .read_timeout(ANSWER_WITHIN);
         for certificate in &self.ca {
             builder = builder.add_root_certificate(certificate.clone());
         }
@@ -236,11 +236,9 @@ impl HttpService for Connection {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string();
-        let mut out = self.0.request(parts.method, url).headers(parts.headers);
-        // Every piece is sent in one go: its bytes stand together.
-        if let Some(bytes) = body.as_bytes() {
-            out = out.body(bytes.clone());
-        }
+        // A piece's bytes stand together: nothing is copied here, and the request can be sent again.
+        let body = body.collect().await?.to_bytes();
+        let out = self.0.request(parts.method, url).headers(parts.headers).body(body);
         let answer = out.send().await.map_err(failed)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let bytes = answer.bytes().await.map_err(failed)?;

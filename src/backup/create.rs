@@ -4,9 +4,14 @@
 //! that makes it count. Whenever this ends early, the repository is as it was, with some packs more; the next run finds
 //! those, and does not write again what is in them.
 
-use std::{collections::HashMap, fs::File, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use base::{Clock, Digest, DigestWriter, Timestamp, file::Lock};
+use base::{Clock, CustomerLayout, Digest, DigestWriter, Timestamp, file::Lock};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +20,8 @@ use crate::{
     cut::cut,
     event::{Event, Meter, Sink},
     format::{
-        ChunkId, FileEntry, FolderEntry, LakeCut, Needed, PackEntry, Skipped, Snapshot, SnapshotEntry, SnapshotId,
-        Stamp,
+        Catalog, ChunkId, FileEntry, FolderEntry, LakeCut, Needed, PackEntry, PackId, Skipped, Snapshot, SnapshotEntry,
+        SnapshotId, Stamp,
     },
     key::RepositoryKey,
     lock::{RepositoryLock, Use, host},
@@ -28,8 +33,35 @@ use crate::{
     store::Store,
 };
 
+/// The right to make a backup of a customer: one process has it. Who has not must not have the lake hold a commit either, for
+/// that lets go of the one another backup reads.
+#[derive(Debug)]
+pub struct Turn {
+    _lock: Lock,
+}
+
+impl Turn {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// [`Error::Nothing`] where there is no such customer, [`Error::Busy`] while a backup of it is being made.
+    pub fn take(layout: &CustomerLayout) -> Result<Self, Error> {
+        let path = Self::path(layout);
+        if !layout.dir().is_dir() && !layout.etc().is_dir() {
+            return Err(Error::Nothing(layout.slug().clone()));
+        }
+        let lock = Lock::try_acquire(&path, "backup create");
+        lock.map(|lock| Self { _lock: lock }).map_err(Error::Busy)
+    }
+
+    pub(crate) fn path(layout: &CustomerLayout) -> PathBuf {
+        layout.backup_state().join("backup.lock")
+    }
+}
+
 /// A backup that is to be made.
 pub struct Create<'a> {
+    pub turn: &'a Turn,
     pub store: Arc<Store>,
     pub key: &'a RepositoryKey,
     pub source: Source<'a>,
@@ -66,33 +98,29 @@ impl Create<'_> {
     /// Makes the backup, and keeps note of how it went for `status`.
     ///
     /// # Errors
-    /// [`Error::Busy`] when a backup of this customer is being made, [`Error::InUse`], [`Error::RolledBack`],
-    /// [`Error::TargetFull`], [`Error::TargetGone`], [`Error::Interrupted`], and what [`Repository::open`] refuses.
+    /// [`Error::InUse`], [`Error::RolledBack`], [`Error::TargetFull`], [`Error::TargetGone`], [`Error::Interrupted`], and
+    /// what [`Repository::open`] refuses.
     pub fn run(&self, events: Sink<'_>, cancel: &CancellationToken) -> Result<Created, Error> {
         let started = self.clock.now();
         let made = self.make(started, events, cancel);
-        // Whose backup runs keeps its own note.
-        if !matches!(made, Err(Error::Busy(_) | Error::Nothing(_))) {
-            let noted = Memory::note(self.source.layout, started, self.clock.now(), &self.store.place(), &made);
-            if let Err(error) = noted {
-                tracing::warn!(%error, "cannot keep note of the backup");
-            }
+        let noted = Memory::note(self.source.layout, started, self.clock.now(), &self.store.place(), &made);
+        if let Err(error) = noted {
+            tracing::warn!(%error, "cannot keep note of the backup");
         }
         made
     }
 
     fn make(&self, started: Timestamp, events: Sink<'_>, cancel: &CancellationToken) -> Result<Created, Error> {
         let layout = self.source.layout;
-        if !layout.dir().is_dir() && !layout.etc().is_dir() {
-            return Err(Error::Nothing(layout.slug().clone()));
-        }
-        let own = layout.backup_state().join("backup.lock");
-        let _own = Lock::try_acquire(&own, "backup create").map_err(Error::Busy)?;
         let _lock = RepositoryLock::take(&self.store, Use::Add, self.waits.then_some(cancel))?;
         let mut repository = Repository::open(&self.store, self.key)?;
         repository.ready_to_write()?;
         if !self.accepts_older {
             Memory::read(layout)?.check(&repository)?;
+        }
+        if repository.generation() == 0 {
+            // From here on a repository without a catalog is one that lost it, and no first backup that was cut short.
+            repository.put_catalog(Catalog::default())?;
         }
         let mut problems = Vec::new();
         let mut known = repository.packs(&mut problems)?;
@@ -140,16 +168,15 @@ impl Create<'_> {
             files: Vec::new(),
             skipped: Vec::new(),
         };
-        let walked = self.source.walk(&mut |found| maker.take(found));
-        if let Err(Error::Interrupted) = walked {
+        let walked = match self.source.walk(&mut |found| maker.take(found)) {
             // What is in memory is worth as much as what is written.
-            maker.flush()?;
-        }
-        walked?;
-        maker.flush()?;
+            Err(Error::Interrupted) => maker.flush().and(Err(Error::Interrupted)),
+            walked => walked.and_then(|()| maker.flush()),
+        };
         let Maker { new_packs, added_bytes, read_files, folders, files, skipped, .. } = maker;
+        let (id, last) = (SnapshotId(random()), new_packs.last().map(|pack| pack.id));
         let snapshot = Snapshot {
-            id: SnapshotId(random()),
+            id,
             sequence: repository.generation() + 1,
             customer: layout.slug().clone(),
             host: host(),
@@ -164,7 +191,14 @@ impl Create<'_> {
             files,
             skipped,
         };
-        self.close(&mut repository, snapshot, [adopted, new_packs].concat(), added_bytes, read_files)
+        let packs = [adopted, new_packs].concat();
+        let made = walked.and_then(|()| self.close(&mut repository, snapshot, packs, added_bytes, read_files));
+        if let (Err(Error::TargetFull { .. }), Some(last)) = (&made, last)
+            && let Err(error) = give_room(&repository.store, &id, &last)
+        {
+            tracing::warn!(%error, "the medium stays full to the last byte");
+        }
+        made
     }
 
     /// Writes index, description and catalog, in this order.
@@ -187,6 +221,13 @@ impl Create<'_> {
         Memory::saw(self.source.layout, repository)?;
         Ok(Created { entry, read_files, skipped_files: snapshot.skipped })
     }
+}
+
+/// Removes the last pack of a backup that did not find room: without any, not even pruning could write what it must. What
+/// describes the backup goes first: the next run must not take it in.
+fn give_room(store: &Store, backup: &SnapshotId, last: &PackId) -> Result<(), Error> {
+    store.remove(&snapshot_name(backup))?;
+    store.remove(&pack::name(last))
 }
 
 /// Returns a backup in short.
@@ -316,7 +357,10 @@ impl Maker<'_> {
         loop {
             let file = match base::file::open_regular(real) {
                 Ok(file) => file,
-                Err(base::file::ReadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                // What the lake holds does not go by itself.
+                Err(base::file::ReadError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && !is_of_lake =>
+                {
                     return Ok(None);
                 }
                 Err(base::file::ReadError::Io { source, .. }) => return Err(Error::read(real)(source)),

@@ -4,6 +4,7 @@ use std::{
 };
 
 use base::{Exit, Explain, Remedy, SecretError, Slug, file::LockError};
+use rustix::io::Errno;
 
 /// Why a backup could not be made, proven, restored or pruned.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +53,12 @@ pub enum Error {
     RolledBack { seen: u64, found: u64 },
     #[error("the backup is in use by {holder}")]
     InUse { holder: String },
+    #[error("somebody else changed the backup meanwhile")]
+    Changed,
     #[error("a backup of this customer is being made")]
     Busy(#[source] LockError),
+    #[error("this customer is being restored")]
+    Restoring(#[source] LockError),
     #[error("cannot read `{path}`", path = .path.display())]
     Read {
         path: PathBuf,
@@ -109,9 +114,23 @@ impl Error {
         Self::Damaged { what: what.into(), why: why.into() }
     }
 
-    /// Whether it says that a part of the repository is not what was written, or cannot be had.
+    /// Whether it says that a part of the repository is not what was written. A network that is down, and rights that are
+    /// lacking, say nothing about it.
     pub(crate) fn is_of_content(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Missing { .. } | Self::Newer { .. } | Self::Target { .. })
+        match self {
+            Self::Damaged { .. } | Self::Missing { .. } | Self::Newer { .. } => true,
+            Self::Target { source, .. } => {
+                let is_of_medium = source.raw_os_error().is_some_and(|code| {
+                    [Errno::IO, Errno::BADMSG, Errno::UCLEAN].map(Errno::raw_os_error).contains(&code)
+                });
+                is_of_medium
+                    || matches!(
+                        source.kind(),
+                        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+                    )
+            }
+            _ => false,
+        }
     }
 }
 
@@ -142,7 +161,9 @@ impl Explain for Error {
                 "use the newest copy of the backup; `--accept-older` goes on with this one all the same"
             }
             Self::InUse { .. } => "wait for it, or add `--wait`",
+            Self::Changed => "run the same command again; what was written is used by it",
             Self::Busy(_) => "wait for it; `0711 backup list` shows the last one",
+            Self::Restoring(_) => "wait for it; what it put in place is then found there",
             Self::Read { .. } => "check its rights; as root everything of the installation can be read",
             Self::Write { .. } | Self::Space { .. } => "check that there is space and that you may write there",
             Self::Malformed { .. } => "remove it, and give the flags again that made it",
@@ -164,7 +185,7 @@ impl Explain for Error {
         match self {
             Self::Damaged { .. } | Self::Missing { .. } => Exit::Damaged,
             Self::RolledBack { .. } => Exit::Older,
-            Self::InUse { .. } | Self::Busy(_) | Self::Running(_) => Exit::Locked,
+            Self::InUse { .. } | Self::Changed | Self::Busy(_) | Self::Restoring(_) | Self::Running(_) => Exit::Locked,
             Self::NoRepository { .. } | Self::TargetGone { .. } => Exit::Unavailable,
             Self::Interrupted => Exit::Interrupted,
             Self::Place { .. }

@@ -20,15 +20,34 @@ const FOREIGN: [&str; 4] = ["lost+found", "System Volume Information", ".Trashes
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Device and inode of the folder that was opened; none while it does not exist.
-    same: Option<(u64, u64)>,
+    /// None while it does not exist.
+    same: Option<Held>,
+}
+
+/// The folder that was opened. It stays open: file systems of sticks number a folder anew once nobody looks at it.
+#[derive(Debug)]
+struct Held {
+    folder: File,
+}
+
+impl Held {
+    fn open(path: &Path) -> Result<Self, Error> {
+        File::open(path).map(|folder| Self { folder }).map_err(Error::read(path))
+    }
+
+    /// Whether this is the folder that is found at `path` now.
+    fn is_at(&self, path: &Path) -> bool {
+        let numbers = |found: fs::Metadata| (found.dev(), found.ino());
+        let own = self.folder.metadata().map(numbers);
+        own.is_ok_and(|own| fs::metadata(path).map(numbers).is_ok_and(|now| now == own))
+    }
 }
 
 impl Folder {
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
         let absolute = std::path::absolute(&path).map_err(Error::read(&path))?;
         let same = match fs::metadata(&absolute) {
-            Ok(found) if found.is_dir() => Some((found.dev(), found.ino())),
+            Ok(found) if found.is_dir() => Some(Held::open(&absolute)?),
             Ok(_) => {
                 return Err(Error::Place { place: path.display().to_string(), reason: "it is no folder".to_owned() });
             }
@@ -60,16 +79,14 @@ impl Folder {
         if self.same.is_none() {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
             made.map_err(Error::write(&self.path))?;
-            let found = fs::metadata(&self.path).map_err(Error::read(&self.path))?;
-            self.same = Some((found.dev(), found.ino()));
+            self.same = Some(Held::open(&self.path)?);
         }
         Ok(())
     }
 
     /// Returns where a piece lies, if this is still the folder that was opened.
     fn at(&self, name: &str) -> Result<PathBuf, Error> {
-        let now = fs::metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
-        if self.same.is_some() && now != self.same {
+        if self.same.as_ref().is_some_and(|held| !held.is_at(&self.path)) {
             return Err(Error::TargetGone { place: self.place() });
         }
         Ok(self.path.join(name))

@@ -38,7 +38,7 @@ mod tree;
 mod verify;
 
 pub use bucket::{Access, Bucket};
-pub use create::{Create, Created};
+pub use create::{Create, Created, Turn};
 pub use error::Error;
 pub use event::{Event, Sink};
 pub use folder::Folder;

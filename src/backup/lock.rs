@@ -1,4 +1,4 @@
-//! Who works on a repository: some may read and add side by side, and who prunes is alone.
+//! Who works on a repository: one adds, others may read meanwhile, and who prunes is alone.
 //!
 //! File locks do not reach across shares and buckets, so a lock is a small file that is written and then looked for: two who
 //! come at once see each other, and both step back. It is renewed as long as its holder lives. One whose holder is gone is
@@ -29,7 +29,7 @@ pub(crate) enum Use {
 
 impl Use {
     fn excludes(self, other: Self) -> bool {
-        self == Self::Prune || other == Self::Prune
+        self == Self::Prune || other == Self::Prune || (self, other) == (Self::Add, Self::Add)
     }
 
     fn command(self) -> &'static str {
@@ -238,12 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn readers_and_writers_share_and_who_prunes_is_alone() {
+    fn one_adds_while_others_read_and_who_prunes_is_alone() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
         let take = |r#use| RepositoryLock::take(&store, r#use, None);
         let (read, add) = (take(Use::Read).unwrap(), take(Use::Add).unwrap());
-        let another = take(Use::Add).unwrap();
+        let another = take(Use::Read).unwrap();
+        // Two who add would each write a catalog that does not know the other's backup.
+        assert!(matches!(take(Use::Add), Err(Error::InUse { .. })));
         match take(Use::Prune) {
             Err(Error::InUse { holder }) => assert!(holder.contains(&std::process::id().to_string()), "{holder}"),
             other => panic!("{other:?}"),

@@ -70,8 +70,8 @@ impl Prune<'_> {
         let kind = if self.is_dry { Use::Read } else { Use::Prune };
         let _lock = RepositoryLock::take(&self.store, kind, self.waits.then_some(cancel))?;
         let mut repository = Repository::open(&self.store, self.key)?;
+        let removed = self.keep.removed(repository.listed()?, self.layout.slug())?;
         Memory::read(self.layout)?.check(&repository)?;
-        let removed = self.keep.removed(repository.snapshots(), self.layout.slug())?;
         let mut problems = std::mem::take(&mut repository.problems);
         let packs = repository.packs(&mut problems)?;
         repository.problems = problems;
@@ -87,7 +87,19 @@ impl Prune<'_> {
         if self.is_dry {
             return Ok(pruned);
         }
-        let (mut stay, written) = rewrite(&repository, plan, &packs, events, cancel)?;
+        let mut written = Vec::new();
+        let mut stay = match rewrite(&repository, &plan, &packs, &mut written, events, cancel) {
+            Ok(()) => plan.stay,
+            Err(error @ Error::TargetFull { .. }) => {
+                // Room comes before tidiness: whole packs go now, and the next run has some to write the others anew.
+                tracing::debug!(%error, "no room to write packs anew");
+                for pack in written.drain(..) {
+                    self.store.remove(&pack::name(&pack.id))?;
+                }
+                [plan.stay, plan.rewrite].concat()
+            }
+            Err(error) => return Err(error),
+        };
         pruned.rewritten_bytes = written.iter().map(|pack| pack.size_bytes).sum();
         stay.extend(written);
         pruned.left_bytes = stay.iter().map(|pack| pack.size_bytes).sum();
@@ -168,19 +180,19 @@ impl Prune<'_> {
     }
 }
 
-/// Writes the needed chunks of wasteful packs into new ones. Returns the packs that stay, and the new ones.
+/// Writes the needed chunks of wasteful packs into new ones, and adds those to `written`.
 fn rewrite(
     repository: &Repository,
-    plan: Plan,
+    plan: &Plan,
     packs: &[PackEntry],
+    written: &mut Vec<PackEntry>,
     events: Sink<'_>,
     cancel: &CancellationToken,
-) -> Result<(Vec<PackEntry>, Vec<PackEntry>), Error> {
+) -> Result<(), Error> {
     let keys = &repository.keys;
     let located: HashMap<_, _> = locate(packs);
     let mut meter = Meter::new(events, plan.rewrite.iter().map(|pack| pack.size_bytes).sum());
     let mut reader = ChunkReader::new(&repository.store, keys);
-    let mut written = Vec::new();
     let mut open = OpenPack::new(keys);
     let mut flush = |open: &mut OpenPack| {
         let (entry, bytes) = std::mem::replace(open, OpenPack::new(keys)).close()?;
@@ -207,5 +219,5 @@ fn rewrite(
     if !open.is_empty() {
         flush(&mut open)?;
     }
-    Ok((plan.stay, written))
+    Ok(())
 }

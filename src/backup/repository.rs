@@ -23,6 +23,7 @@ pub(crate) const HEADERS: [&str; 2] = [HEADER, "repository.copy"];
 const HEADER_BYTES_MAX: u64 = 64 << 10;
 /// The largest catalog, index or snapshot that is read.
 const DOCUMENT_BYTES_MAX: u64 = 512 << 20;
+const CATALOG: &str = "catalog";
 /// Catalogs that are kept: the newest, and the one before it.
 pub(crate) const KEPT_CATALOGS: u64 = 2;
 
@@ -84,7 +85,7 @@ impl Repository {
         if store.is_empty()? {
             return Ok(None);
         }
-        if !store.list("catalog")?.is_empty() {
+        if !store.list(CATALOG)?.is_empty() {
             return Err(Error::damaged(HEADER, "neither it nor its copy can be read; open it with the recovery key"));
         }
         let reason = "it is not empty, and what is in it is no backup of 0711".to_owned();
@@ -175,7 +176,7 @@ impl Repository {
         let mut found: Option<Catalog> = None;
         let mut newer = None;
         let mut generations: Vec<u64> =
-            self.store.list("catalog")?.iter().filter_map(|piece| generation(&piece.name)).collect();
+            self.store.list(CATALOG)?.iter().filter_map(|piece| generation(&piece.name)).collect();
         generations.sort_unstable();
         for generation in generations.iter().rev() {
             let name = catalog_name(*generation);
@@ -202,7 +203,7 @@ impl Repository {
             }
         }
         if generations.is_empty() && !self.store.list("snapshots")?.is_empty() {
-            problems.push(Problem::new("catalog", "it is missing"));
+            problems.push(Problem::new(CATALOG, "it is missing"));
         }
         Ok(found)
     }
@@ -220,6 +221,18 @@ impl Repository {
     /// Returns its backups, oldest first.
     pub fn snapshots(&self) -> &[SnapshotEntry] {
         &self.catalog.snapshots
+    }
+
+    /// As [`Self::snapshots`], for whom none must mean that there is none.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when no catalog can be read that was there.
+    pub fn listed(&self) -> Result<&[SnapshotEntry], Error> {
+        let is_of_catalog = |problem: &&Problem| problem.what.starts_with(CATALOG);
+        match self.problems.iter().find(is_of_catalog).filter(|_| self.generation() == 0) {
+            Some(problem) => Err(Error::damaged(&problem.what, &problem.why)),
+            None => Ok(self.snapshots()),
+        }
     }
 
     /// Returns what was found damaged when it was opened.
@@ -280,14 +293,24 @@ impl Repository {
     }
 
     /// Makes `next` count: the last act of every change.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when somebody else did: who slept longer than a lock lasts must not undo what was done meanwhile.
     pub(crate) fn put_catalog(&mut self, mut next: Catalog) -> Result<(), Error> {
         next.generation = self.catalog.generation + 1;
+        let before = self.store.list(CATALOG)?;
+        if before.iter().filter_map(|piece| generation(&piece.name)).any(|found| found >= next.generation) {
+            return Err(Error::Changed);
+        }
         self.put_document(Kind::Catalog, &catalog_name(next.generation), &next)?;
         self.catalog = next;
-        for piece in self.store.list("catalog")? {
+        for piece in before {
             let is_old = |generation: u64| generation + KEPT_CATALOGS <= self.catalog.generation;
-            if generation(&piece.name).is_some_and(is_old) {
-                self.store.remove(&piece.name)?;
+            if generation(&piece.name).is_some_and(is_old)
+                && let Err(error) = self.store.remove(&piece.name)
+            {
+                // What was done counts all the same; some places let nobody remove anything.
+                tracing::warn!(%error, catalog = piece.name, "cannot remove an old catalog");
             }
         }
         Ok(())
@@ -343,7 +366,7 @@ fn read_headers(store: &Store) -> Result<[Option<ReadHeader>; 2], Error> {
         match store.get(name, HEADER_BYTES_MAX).and_then(|bytes| parse_header(name, bytes)) {
             Ok(header) => *place = Some(header),
             Err(error @ Error::Newer { .. }) => newer = Some(error),
-            Err(Error::Damaged { .. } | Error::Missing { .. }) => {}
+            Err(error) if error.is_of_content() => {}
             Err(error) => return Err(error),
         }
     }

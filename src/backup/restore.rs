@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error,
+    Error, Turn,
     event::{Event, Meter, Sink},
     format::{ChunkId, FileEntry, LakeCut, Needed, Snapshot, SnapshotEntry, SnapshotId},
     key::RepositoryKey,
@@ -30,7 +30,7 @@ use crate::{
     repository::{Problem, Repository, locate, snapshot_name},
     source::name,
     store::Store,
-    tree::{check_space, files_below, make_folder, remove_all, sync_folders},
+    tree::{check_space, copy_private, files_below, make_folder, make_parents, remove_all, sync_folders},
 };
 
 /// Changes a small file on its way back: gets its name in the backup and its bytes, and returns other bytes, or nothing to
@@ -115,7 +115,7 @@ impl Restore<'_> {
     pub fn run(&self, events: Sink<'_>, cancel: &CancellationToken) -> Result<Restored, Error> {
         let _lock = RepositoryLock::take(&self.store, Use::Read, None)?;
         let repository = Repository::open(&self.store, self.key)?;
-        let entry = choose(repository.snapshots(), self.customer, self.which)?;
+        let entry = choose(repository.listed()?, self.customer, self.which)?;
         let slug = &entry.customer;
         let (place, staging) = (self.layout.customer(slug), self.layout.restoring(slug));
         let parent = staging.dir().parent().unwrap_or(staging.dir()).to_owned();
@@ -132,23 +132,23 @@ impl Restore<'_> {
         let proven = Proven::prove(&repository, files, located, &mut Meter::new(events, total), cancel)?;
 
         fs::create_dir_all(&parent).map_err(Error::write(&parent))?;
-        let _own = Lock::try_acquire(&lock, "backup restore").map_err(Error::Busy)?;
-        check_space(&parent, total)?;
-        for left in [staging.dir(), staging.etc()] {
-            remove_all(left)?;
-        }
-        let written = self.write(&proven, &snapshot, &staging, &mut Meter::new(events, total), cancel);
-        let moved = written.and_then(|etc| {
-            self.check_place(&place, &etc)?;
+        let own = Lock::try_acquire(&lock, "backup restore").map_err(Error::Restoring)?;
+        let clear = || [staging.dir(), staging.etc()].into_iter().try_for_each(remove_all);
+        let put = || {
+            check_space(&parent, total)?;
+            clear()?;
+            let etc = self.write(&proven, &snapshot, &staging, &mut Meter::new(events, total), cancel)?;
+            // What is moved aside cannot begin to run meanwhile.
+            let _stopped = self.check_place(&place, &etc)?;
             self.move_in(&place, &staging)
-        });
+        };
+        let moved = put();
+        if moved.is_err() {
+            clear()?;
+        }
         // Two who restore the same customer at once are told apart by the place itself: one of them finds it taken.
         let _ = fs::remove_file(&lock);
-        if moved.is_err() {
-            for left in [staging.dir(), staging.etc()] {
-                remove_all(left)?;
-            }
-        }
+        drop(own);
         Ok(Restored {
             snapshot: snapshot.id,
             customer: slug.clone(),
@@ -164,20 +164,20 @@ impl Restore<'_> {
     }
 
     /// Refuses a place that is taken. Files of the configuration that are what would be written are no obstacle: they are
-    /// there when this was interrupted between its two renames.
-    fn check_place(&self, place: &CustomerLayout, etc: &BTreeMap<PathBuf, Digest>) -> Result<(), Error> {
+    /// there when this was interrupted between its two renames. Returns the locks of what must not run.
+    fn check_place(&self, place: &CustomerLayout, etc: &BTreeMap<PathBuf, Digest>) -> Result<Vec<Lock>, Error> {
+        let mut stopped = Vec::new();
         let is_taken = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
         if is_taken(place.dir()) {
             if !self.replaces {
                 return Err(Error::Occupied { path: place.dir().to_owned() });
             }
-            for lock in [place.lake_lock(), place.install_lock()].into_iter().filter(|lock| lock.exists()) {
-                match Lock::try_acquire(&lock, "backup restore") {
-                    Err(error @ LockError::Held { .. }) => return Err(Error::Running(error)),
-                    Err(error) => return Err(Error::Write { path: lock, source: std::io::Error::other(error) }),
-                    Ok(_) => {}
-                }
-            }
+            let held = [
+                still(place.lake_lock(), Error::Running)?,
+                still(place.install_lock(), Error::Running)?,
+                still(Turn::path(place), Error::Busy)?,
+            ];
+            stopped.extend(held.into_iter().flatten());
         }
         if !self.replaces && !etc.is_empty() {
             for (path, digest) in files_below(place.etc())? {
@@ -187,7 +187,7 @@ impl Restore<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(stopped)
     }
 
     /// Returns where a file of the backup goes; nothing for what does not come back.
@@ -225,6 +225,7 @@ impl Restore<'_> {
         meter: &mut Meter<'_>,
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<PathBuf, Digest>, Error> {
+        // Whatever these two were: as `install` makes them, they are their owner's alone.
         for root in [staging.dir(), staging.etc()] {
             make_folder(root, 0o700)?;
         }
@@ -242,7 +243,7 @@ impl Restore<'_> {
                 return Err(Error::Interrupted);
             }
             if let Some(parent) = path.parent() {
-                make_folder(parent, 0o700)?;
+                make_parents(parent)?;
             }
             let digest = self.write_file(proven, entry, path, &mut reader, meter)?;
             if let Ok(below) = path.strip_prefix(staging.etc()) {
@@ -298,6 +299,9 @@ impl Restore<'_> {
 
     /// Moves what is in place aside, and what was written into its place: first the configuration, then the data.
     fn move_in(&self, place: &CustomerLayout, staging: &CustomerLayout) -> Result<Vec<PathBuf>, Error> {
+        // What this machine knows of its backups, and what opens them, stays where it is looked for.
+        copy_private(&place.backup_keys(), &staging.backup_keys())?;
+        copy_private(&place.backup_state(), &staging.backup_state())?;
         let mut aside = Vec::new();
         for (from, to) in [(staging.etc(), place.etc()), (staging.dir(), place.dir())] {
             let parent = to.parent().unwrap_or(to);
@@ -325,6 +329,18 @@ impl Restore<'_> {
             }
         }
         unreachable!("one of all numbers is free")
+    }
+}
+
+/// Takes the lock of what must not run, where there is such a lock.
+fn still(path: PathBuf, running: impl FnOnce(LockError) -> Error) -> Result<Option<Lock>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    match Lock::try_acquire(&path, "backup restore") {
+        Err(error @ LockError::Held { .. }) => Err(running(error)),
+        Err(error) => Err(Error::Write { path, source: std::io::Error::other(error) }),
+        Ok(lock) => Ok(Some(lock)),
     }
 }
 
@@ -366,7 +382,12 @@ impl<'a> Proven<'a> {
         meter: &mut Meter<'_>,
         cancel: &CancellationToken,
     ) -> Result<Self, Error> {
-        let proven = Self { repository, files, located };
+        let mut proven = Self { repository, files, located };
+        // What lies together is written together: a pack is read once, however its files are called.
+        let located = &proven.located;
+        proven.files.sort_by_key(|(entry, _)| {
+            entry.chunks.first().and_then(|chunk| located.get(chunk)).map(|at| (at.pack, at.place))
+        });
         let mut needed = BTreeMap::new();
         for (entry, _) in &proven.files {
             for chunk in &entry.chunks {

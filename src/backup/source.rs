@@ -88,7 +88,9 @@ impl Source<'_> {
             self.enter(root, root, each)?;
         }
         if self.lake.is_some() {
-            self.enter(&self.layout.lake_pin(), &self.layout.lakehouse(), each)?;
+            let pin = self.layout.lake_pin();
+            fs::metadata(&pin).map_err(Error::read(&pin))?;
+            self.enter(&pin, &self.layout.lakehouse(), each)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Create, Created, Depth, Error, Event, Keep, LakeCut, Memory, Prune, Pruned, Repository, RepositoryKey, Restore,
-    Restored, Source, Store, Verified, mend, seal::random, verify,
+    Restored, Source, Store, Turn, Verified, mend, seal::random, verify,
 };
 
 /// A customer with data, a medium, and a machine to restore on.
@@ -104,7 +104,9 @@ impl World {
     fn create_as(&self, day: u32, events: crate::Sink<'_>, cancel: &CancellationToken) -> Result<Created, Error> {
         let customer = self.customer();
         let lake = Some(LakeCut { commit: u64::from(day), committed: at(day).now() });
+        let turn = Turn::take(&customer)?;
         let create = Create {
+            turn: &turn,
             store: self.store(),
             key: &self.key,
             source: Source { layout: &customer, lake },
@@ -214,6 +216,9 @@ fn tree(folder: &Path, name: &str) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn what_was_backed_up_comes_back_in_another_place() {
     let world = World::new();
+    for (folder, mode) in [(world.customer().dir().to_owned(), 0o755), (world.customer().loras(), 0o750)] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    }
     let created = world.create(1).unwrap();
     assert_eq!(created.skipped_files, []);
     assert_eq!(world.verify(Depth::Everything).unwrap().problems, []);
@@ -223,10 +228,8 @@ fn what_was_backed_up_comes_back_in_another_place() {
     assert_eq!(restored.lake.unwrap().commit, 1);
     let there = Layout::rooted(world.dir.path().join("new")).customer(&world.slug);
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(
-        (mode(there.license()), mode(there.dir().to_owned())),
-        (0o600, 0o755 & mode(world.customer().dir().to_owned()))
-    );
+    // What is a customer's is nobody else's, and below that everything is as it was.
+    assert_eq!([there.license(), there.dir().to_owned(), there.loras()].map(mode), [0o600, 0o700, 0o750]);
     // What is between here and there cannot be read without the key.
     let sealed: Vec<u8> = world.pieces().into_values().flatten().collect();
     let text = String::from_utf8_lossy(&sealed);
@@ -302,6 +305,64 @@ fn nothing_in_place_is_overwritten_and_what_is_replaced_is_kept() {
 }
 
 #[test]
+fn what_opens_the_backups_and_what_was_seen_of_them_outlives_a_restore_in_place() {
+    let world = World::new();
+    world.create(1).unwrap();
+    let key = world.key.keep(&world.customer().backup_keys()).unwrap();
+    let (customer, memory) = (world.customer(), Memory::read(&world.customer()).unwrap());
+    fs::write(customer.answers(), b"spoilt").unwrap();
+    world.restore_as("old", |restore| restore.replaces = true).unwrap();
+    assert_eq!(fs::read(customer.answers()).unwrap(), b"folders: [/srv/daten]\n");
+    assert_eq!(RepositoryKey::read(&key).unwrap().repository(), world.key.repository());
+    assert_eq!(Memory::read(&customer).unwrap(), memory);
+}
+
+#[test]
+fn a_repository_that_lost_its_catalogs_is_damaged_and_not_empty() {
+    let world = World::new();
+    world.create(1).unwrap();
+    let whole = world.pieces();
+    world.lay(&whole.iter().filter(|(name, _)| !name.starts_with("/catalog/")).map(own).collect());
+    assert!(matches!(world.restore("new"), Err(Error::Damaged { .. })));
+    assert!(matches!(world.prune(Keep { last: 1, ..Keep::default() }, false), Err(Error::Damaged { .. })));
+    assert!(matches!(world.create(2), Err(Error::Damaged { .. })));
+    mend(&world.store(), &world.key, &|_| (), &CancellationToken::new()).unwrap();
+    world.restore("new").unwrap();
+    assert_eq!(world.restored("new"), world.expected());
+    // A first backup that was cut short right before it counted is taken in.
+    let begun = |name: &str| !name.starts_with("/catalog/") || name.ends_with('1');
+    world.lay(&whole.iter().filter(|(name, _)| begun(name)).map(own).collect());
+    fs::remove_dir_all(world.customer().backup_state()).unwrap();
+    assert_eq!(world.create(2).unwrap().entry.added_bytes, 0);
+    let found = world.verify(Depth::Everything).unwrap();
+    assert_eq!((found.snapshots, found.problems), (2, Vec::new()));
+}
+
+fn own((name, content): (&String, &Vec<u8>)) -> (String, Vec<u8>) {
+    (name.clone(), content.clone())
+}
+
+#[test]
+fn a_lake_that_is_not_held_is_no_backup() {
+    let world = World::new();
+    fs::remove_dir_all(world.customer().lake_pin()).unwrap();
+    assert!(matches!(world.create(1), Err(Error::Read { .. })));
+    assert!(Memory::read(&world.customer()).unwrap().last_failure.is_some());
+}
+
+#[test]
+fn who_was_passed_over_undoes_nothing() {
+    let world = World::new();
+    world.create(1).unwrap();
+    let store = world.store();
+    let mut slept = Repository::open(&store, &world.key).unwrap();
+    world.create(2).unwrap();
+    let old = slept.catalog.clone();
+    assert!(matches!(slept.put_catalog(old), Err(Error::Changed)));
+    assert_eq!(Repository::open(&store, &world.key).unwrap().snapshots().len(), 2);
+}
+
+#[test]
 fn small_files_can_be_told_where_they_are_now() {
     let world = World::new();
     world.create(1).unwrap();
@@ -346,7 +407,9 @@ fn customers_share_a_medium_and_keep_their_own_rules() {
     (other.slug, other.key) = (Slug::parse("abb").unwrap(), world.key.clone());
     let there = other.customer();
     fs::rename(other.layout.customer(&world.slug).dir(), there.dir()).unwrap();
+    let turn = Turn::take(&there).unwrap();
     let shared = Create {
+        turn: &turn,
         store: world.store(),
         key: &world.key,
         source: Source { layout: &there, lake: Some(LakeCut { commit: 1, committed: at(1).now() }) },

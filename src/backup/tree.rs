@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base::{Digest, file::sync_dir};
+use base::{
+    Digest,
+    file::{sync_dir, write_atomic},
+};
 
 use crate::Error;
 
@@ -24,12 +27,35 @@ pub(crate) fn check_space(parent: &Path, needed: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a folder, and its parents.
+/// Makes a folder, and its parents, that only its owner may enter; one that is there stays as it is.
+pub(crate) fn make_parents(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::write(path))
+}
+
+/// Makes a folder with this mode, and its parents.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
     let failed = || Error::write(path);
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed())?;
+    make_parents(path)?;
     // Whatever it was: its owner must get in to write the rest.
     fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777 | 0o700)).map_err(failed())
+}
+
+/// Copies the files of a folder, where there is one, but for locks: for small files only their owner may read.
+pub(crate) fn copy_private(from: &Path, to: &Path) -> Result<(), Error> {
+    let entries = match fs::read_dir(from) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::read(from))?,
+    };
+    make_folder(to, 0o700)?;
+    for entry in entries {
+        let path = entry.map_err(Error::read(from))?.path();
+        if path.is_file() && path.extension().is_none_or(|extension| extension != "lock") {
+            let content = fs::read(&path).map_err(Error::read(&path))?;
+            let to = to.join(path.file_name().unwrap_or_default());
+            write_atomic(&to, &content, 0o600).map_err(Error::write(&to))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes names in a folder, and in all below it, durable.

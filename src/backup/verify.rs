@@ -16,7 +16,7 @@ use crate::{
     key::RepositoryKey,
     lock::{RepositoryLock, Use},
     pack,
-    repository::{Problem, Repository, index_name, locate, snapshot_name},
+    repository::{Problem, Repository, generation, index_name, locate, snapshot_name},
     store::Store,
 };
 
@@ -129,7 +129,14 @@ fn prove(repository: &Repository, depth: Depth, events: Sink<'_>, cancel: &Cance
             broken.push(entry.id);
         }
     }
-    let leftovers = leftovers(repository, &packs, &mut found)?;
+    // Somebody may have made a backup meanwhile: then what this catalog does not name is not left over.
+    let newest = store.list("catalog")?.iter().filter_map(|piece| generation(&piece.name)).max();
+    let is_newest = newest.is_none_or(|newest| newest <= repository.generation());
+    let leftovers = if is_newest || !repository.problems.is_empty() {
+        leftovers(repository, &packs, &mut found)?
+    } else {
+        Vec::new()
+    };
     verified.broken = broken;
     verified.leftovers = leftovers;
     verified.snapshots = repository.snapshots().len() as u64;
@@ -216,9 +223,8 @@ pub fn mend(
     }
     snapshots.sort_by_key(|entry| entry.sequence);
     let newest = snapshots.iter().map(|entry| entry.sequence).max().unwrap_or(0);
-    let highest = store.list("catalog")?.iter().filter_map(|piece| crate::repository::generation(&piece.name)).max();
+    let highest = store.list("catalog")?.iter().filter_map(|piece| generation(&piece.name)).max();
     repository.catalog.generation = repository.generation().max(newest).max(highest.unwrap_or(0));
-    // Damaged catalogs make way first: a new one of the same name would otherwise be in doubt.
     let aside: Vec<&Problem> = proof.verified.problems.iter().collect();
     let put_aside =
         |repository: &Repository, name: &str| match repository.store.rename(name, &format!("{ASIDE}/{name}")) {

@@ -41,10 +41,13 @@ async fn answer(State(objects): State<Objects>, method: Method, uri: Uri, header
         }
         Method::POST => {
             let body = String::from_utf8(body.to_vec()).unwrap();
+            let mut xml = String::new();
             for name in body.split("<Key>").skip(1) {
-                objects.remove(name.split('<').next().unwrap());
+                let name = name.split('<').next().unwrap();
+                objects.remove(name);
+                xml += &format!("<Deleted><Key>{name}</Key></Deleted>");
             }
-            "<DeleteResult></DeleteResult>".into_response()
+            format!("<DeleteResult>{xml}</DeleteResult>").into_response()
         }
         Method::DELETE => {
             objects.remove(&key);
@@ -113,7 +116,9 @@ fn a_bucket_holds_backups_as_a_folder_does() {
 
     let customer = world.customer();
     let create = |day: u32| {
+        let turn = Turn::take(&customer).unwrap();
         let create = Create {
+            turn: &turn,
             store: store.clone(),
             key: &world.key,
             source: Source { layout: &customer, lake: Some(LakeCut { commit: 1, committed: at(day).now() }) },

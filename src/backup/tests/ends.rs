@@ -50,7 +50,7 @@ fn a_backup_that_ends_anywhere_leaves_the_others_and_its_packs_to_the_next() {
 fn pruning_that_ends_anywhere_loses_no_backup_that_stays() {
     let world = World::new();
     for day in 1..=4_u32 {
-        world.commit("changing", &noise(u64::from(day), 900_000));
+        world.commit("changing", &noise(u64::from(day), 1_500_000));
         world.commit(&format!("only{day}"), &noise(u64::from(day) + 50, 600_000));
         if day > 1 {
             fs::remove_file(world.customer().lake_pin().join("delta/documents").join(format!("only{}", day - 1)))
@@ -140,7 +140,7 @@ fn an_interrupted_backup_loses_nothing_it_has_read() {
 #[test]
 fn who_makes_a_backup_of_a_customer_is_alone_and_says_so() {
     let world = World::new();
-    let _busy = Lock::try_acquire(&world.customer().backup_state().join("backup.lock"), "backup create").unwrap();
+    let _busy = Turn::take(&world.customer()).unwrap();
     assert!(matches!(world.create(1), Err(Error::Busy(_))));
     assert!(Memory::read(&world.customer()).unwrap().last_failure.is_none(), "the one who runs keeps the note");
 }

@@ -109,7 +109,7 @@ async fn list(context: &Context, place: &Place) -> Outcome {
     let name = store.place();
     let repository = blocking(move || Ok(Repository::open(&store, &key)?)).await?;
     let wanted = |entry: &&SnapshotEntry| context.slug().is_none_or(|slug| entry.customer == *slug);
-    let entries: Vec<&SnapshotEntry> = repository.snapshots().iter().filter(wanted).collect();
+    let entries: Vec<&SnapshotEntry> = repository.listed()?.iter().filter(wanted).collect();
     let older = place.memory().and_then(|memory| memory.check(&repository).err());
     if context.printer.json {
         let older = older.map(|error| error.to_string());

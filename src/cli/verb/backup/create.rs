@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, io::IsTerminal, sync::Arc};
 
 use ::backup::{
-    Create, Created, Keep, LakeCut, Memory, Needed, Prune, Repository, RepositoryKey, Schedule, Source, Store,
+    Create, Created, Keep, LakeCut, Memory, Needed, Prune, Repository, RepositoryKey, Schedule, Source, Store, Turn,
 };
 use base::{Clock, CustomerLayout, Exit, Secret, Timestamp};
 use serde_json::json;
@@ -55,6 +55,7 @@ async fn make(
     interrupt: CancellationToken,
 ) -> Outcome {
     let parts = Parts::find(context)?;
+    let turn = Arc::new(Turn::take(customer)?);
     let (store, key) = opened(context, args, place, customer).await?;
     let has_lake = customer.lakehouse().is_dir();
     let lake = if has_lake { Some(parts.lake().await?) } else { None };
@@ -68,6 +69,7 @@ async fn make(
     let watch = Watch::new(context.printer, "backing up");
     let models = parts.models();
     let job = Job {
+        turn: turn.clone(),
         store: store.clone(),
         key: key.clone(),
         customer: customer.clone(),
@@ -87,6 +89,7 @@ async fn make(
             tracing::warn!(%error, "cannot let go of the lake's commit");
         }
     }
+    drop(turn);
     let created = made?;
     key.keep(&customer.backup_keys())?;
     if !keep.is_empty() {
@@ -126,6 +129,7 @@ fn show(context: &Context, store: &Store, created: &Created) -> Outcome {
 
 /// What a backup needs, on its way to the thread that makes it.
 struct Job {
+    turn: Arc<Turn>,
     store: Arc<Store>,
     key: RepositoryKey,
     customer: CustomerLayout,
@@ -139,6 +143,7 @@ struct Job {
 impl Job {
     fn run(self, watch: &Watch, interrupt: &CancellationToken) -> Outcome<Created> {
         let create = Create {
+            turn: &self.turn,
             store: self.store,
             key: &self.key,
             source: Source { layout: &self.customer, lake: self.cut },
