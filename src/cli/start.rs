@@ -172,5 +172,7 @@ fn log_to_stderr(verbose: u8) {
     // The kernel of Delta calls it an error that a table is not there yet; whoever opens one asks that first.
     let filter = EnvFilter::new(format!("{level},delta_kernel=off,buoyant_kernel=off"));
     let colours = io::stderr().is_terminal();
-    fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).with_target(verbose > 1).init();
+    // A line that cannot be written, on a full disk, is lost; complaining about it on the standard error of the same disk would end the process.
+    let subscriber = fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).with_target(verbose > 1);
+    subscriber.log_internal_errors(false).init();
 }

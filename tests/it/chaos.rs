@@ -115,6 +115,7 @@ struct Chaos {
     dice: Dice,
     done: BTreeMap<&'static str, u32>,
     persons: u32,
+    agents_gone: u32,
     disk: SmallDisk,
 }
 
@@ -127,7 +128,16 @@ impl Chaos {
         let minutes = args.iter().position(|arg| *arg == "--training-minutes").unwrap();
         args[minutes + 1] = "0";
         product.ok(&args);
-        Self { product, base, in_containers, dice: Dice::new(), done: BTreeMap::new(), persons: 0, disk }
+        Self {
+            product,
+            base,
+            in_containers,
+            dice: Dice::new(),
+            done: BTreeMap::new(),
+            persons: 0,
+            agents_gone: 0,
+            disk,
+        }
     }
 
     fn run(mut self, length: Duration) {
@@ -160,6 +170,7 @@ impl Chaos {
             asked.away.as_secs_f64(),
             asked.longest_away.as_secs_f64()
         );
+        assert_eq!(self.agents_gone, 0, "the agent ended by itself");
         assert!(asked.accepted.len() > 10, "hardly a question was answered");
         let kept = self.kept();
         let lost: Vec<_> = asked.accepted.iter().filter(|id| !kept.contains(*id)).collect();
@@ -260,9 +271,15 @@ impl Chaos {
         fs::remove_file(&path).unwrap();
     }
 
-    /// A service that was shot at five times in ten minutes stays down until somebody starts it.
+    /// A service that was shot at five times in ten minutes stays down until somebody starts it. An agent that ended, and was not shot at, is
+    /// started again as systemd would, and told in the end.
     fn help_as_a_person_would(&mut self) {
-        if self.roles().iter().any(|role| role["state"] == "needs_a_person") {
+        let roles = self.roles();
+        if roles.is_empty() {
+            println!("the agent is gone");
+            self.agents_gone += 1;
+            self.product.run(&["start"]);
+        } else if roles.iter().any(|role| role["state"] == "needs_a_person") {
             self.product.run(&["start"]);
             self.persons += 1;
         }
@@ -300,7 +317,7 @@ impl Chaos {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--fail-with-body", "-H", &format!("@{}", header.display()), &url]);
         let all = Run::of(curl.output().unwrap()).expect(0).json();
-        all.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+        all["value"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
     }
 }
 

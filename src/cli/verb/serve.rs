@@ -82,5 +82,7 @@ async fn listen(address: IpAddr, port: u16) -> Outcome<TcpListener> {
 /// Sends the log of this process to a file that caps itself.
 pub fn log_to(writer: RotatingWriter) {
     let writer = std::sync::Mutex::new(writer);
-    fmt().with_env_filter(EnvFilter::new("info")).with_ansi(false).with_writer(writer).init();
+    // A line that cannot be written, on a full disk, is lost; complaining about it on the standard error of the same disk would end the process.
+    let subscriber = fmt().with_env_filter(EnvFilter::new("info")).with_ansi(false).with_writer(writer);
+    subscriber.log_internal_errors(false).init();
 }
