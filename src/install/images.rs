@@ -49,10 +49,9 @@ pub(crate) fn loaded(layout: &Layout) -> Result<LoadedImages, Error> {
         return Ok(LoadedImages { format: FORMAT, images: Vec::new() });
     };
     let unusable = |why: String| Error::Read { path: path.clone(), source: why.into() };
-    let found: LoadedImages = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-    match found.format {
-        FORMAT => Ok(found),
-        other => Err(unusable(format!("it has format {other}; this program knows format {FORMAT}"))),
+    match plan::other_format(&bytes, FORMAT) {
+        Some(other) => Err(unusable(format!("it has format {other}; this program knows format {FORMAT}"))),
+        None => serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string())),
     }
 }
 

@@ -7,6 +7,7 @@ mod bundle;
 mod corpus;
 mod docker;
 mod foreign;
+mod formats;
 mod furnished;
 mod hostile;
 mod isolation;

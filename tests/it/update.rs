@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::product::{Product, binary, checkout, free_port_base, run};
 
@@ -120,8 +120,12 @@ fn installed_in(product: &Product) {
 /// Trusts the vendor, and asks two golden questions. `--watch-minutes 0` looks once.
 pub fn configure(product: &Product) {
     let golden = product.root.join("etc/kessler-klemmtechnik-gmbh/golden.jsonl");
-    let lines = "{\"question\":\"Welchen Bemessungsstrom hat die KX 4?\",\"documents\":[\"Datenblatt_KX-4_Durchgangsklemme.pdf\"]}\n\
-                 {\"question\":\"Wer hat das Rad erfunden?\",\"documents\":[]}\n";
+    // The sheet lies in the folder itself, or in one below it.
+    let sheet = "Datenblatt_KX-4_Durchgangsklemme.pdf";
+    let documents = [sheet.to_owned(), format!("Datenblätter/{sheet}")];
+    let answered = json!({ "question": "Welchen Bemessungsstrom hat die KX 4?", "documents": documents });
+    let unknown = json!({ "question": "Wer hat das Rad erfunden?", "documents": [] });
+    let lines = format!("{answered}\n{unknown}\n");
     fs::write(golden, lines).unwrap();
     product.ok(&["update", "configure", "--trust-root", &Vendor::the().root(), "--watch-minutes", "0"]);
 }
