@@ -4,6 +4,7 @@
 #
 #   scripts/soak.sh                 the kills, in containers too, a backup of 5,000 documents, the corpus, and the bytes
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
+#   scripts/soak.sh update          releases that are bad, killed, too large or too late, as processes and in containers
 #   scripts/soak.sh corpus          the corpus
 #   scripts/soak.sh bytes           ten thousand changed bytes of a bundle, in five minutes
 #   scripts/soak.sh engines         the short story on Docker 20.10, and on an engine with its images in containerd
@@ -50,7 +51,7 @@ if [ "${1:-}" = tuf ]; then
     (cd "$here" && cargo build --workspace --locked && cargo test --workspace --locked --lib release::tests::fetch::network_cut)
     exec "$venv/bin/python" "$here/tests/tuf_conformance.py" "$here/target/x86_64-unknown-linux-gnu/debug/0711" 1000
 fi
-for story in ${1:-kill docker airgap backup corpus bytes}; do
+for story in ${1:-kill docker airgap backup update corpus bytes}; do
     case "$story" in
     bytes) (cd "$here" && cargo test --workspace --locked --lib a_changed_byte -- --nocapture) ;;
     *) bash "$here/scripts/test.sh" "$story" ;;

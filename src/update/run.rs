@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
                 }
                 Stage::Ready if !may_switch() => return Ok(Stage::Ready),
                 Stage::Ready => {
-                    for path in [&attempt.bundle, &attempt.program].into_iter().filter(|path| !path.exists()) {
+                    if let Some(path) = [&attempt.bundle, &attempt.program].into_iter().find(|path| !path.exists()) {
                         return Err(Error::Gone { path: path.clone() });
                     }
                     way_back::prove(self.layout, &attempt).await?;

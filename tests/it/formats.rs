@@ -121,11 +121,12 @@ fn newer(path: &Path) {
     fs::write(path, text).unwrap();
 }
 
-type Reader = fn(&Copy) -> Result<(), Box<dyn Error>>;
+/// Where a file is, and who reads it.
+type Case = (fn(&Copy) -> PathBuf, fn(&Copy) -> Result<(), Box<dyn Error>>);
 
 #[test]
 fn files_of_a_newer_version_are_refused_by_their_number() {
-    let readers: [(fn(&Copy) -> PathBuf, Reader); 11] = [
+    let cases: [Case; 11] = [
         (
             |here| here.customer.answers(),
             |here| Ok(plan::Answers::from_yaml(&fs::read_to_string(here.customer.answers())?).map(drop)?),
@@ -154,7 +155,7 @@ fn files_of_a_newer_version_are_refused_by_their_number() {
         ),
     ];
     let versions = versions();
-    for (path, read) in readers {
+    for (path, read) in cases {
         let here = Copy::of(versions.last().unwrap());
         let path = path(&here);
         newer(&path);

@@ -30,9 +30,15 @@ impl Vendor {
         static MADE: OnceLock<Vendor> = OnceLock::new();
         MADE.get_or_init(|| {
             let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("update");
-            let _ = fs::remove_dir_all(&dir);
-            fs::create_dir_all(&dir).unwrap();
             let vendor = Self { dir };
+            // Bundles take minutes; those of the same program are as good as new ones.
+            let metadata = fs::metadata(binary()).unwrap();
+            let stamp = format!("{} {:?}", metadata.len(), metadata.modified().unwrap());
+            if fs::read_to_string(vendor.path("made-for")).is_ok_and(|found| found == stamp) {
+                return vendor;
+            }
+            let _ = fs::remove_dir_all(&vendor.dir);
+            fs::create_dir_all(&vendor.dir).unwrap();
             assert!(Command::new("strip").args(["-o", &vendor.path("0711"), binary()]).status().unwrap().success());
             for key in ["root.key", "release.key"] {
                 run(["release", "keygen", "--out", &vendor.path(key)]).expect(0);
@@ -40,6 +46,7 @@ impl Vendor {
             let keys = ["--root-key", &vendor.path("root.key"), "--release-key", &vendor.path("release.key")];
             let init = ["release", "init", "--trust", &vendor.path("trust"), "--threshold", "1"];
             run(init.into_iter().chain(keys)).expect(0);
+            fs::write(vendor.path("made-for"), stamp).unwrap();
             vendor
         })
     }
@@ -56,9 +63,10 @@ impl Vendor {
     fn release(&self, name: &str, version: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
         let (program, spec, bundle) =
             (self.path(&format!("{name}.program")), self.path(&format!("{name}.yaml")), self.path(name));
-        if Path::new(&bundle).is_dir() {
+        if Path::new(&bundle).join("metadata/timestamp.json").is_file() {
             return bundle;
         }
+        let _ = fs::remove_dir_all(&bundle);
         let mut bytes = fs::read(self.path("0711")).unwrap();
         bytes.extend_from_slice(name.as_bytes());
         change(&mut bytes);
