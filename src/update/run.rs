@@ -226,6 +226,8 @@ impl<'a> Run<'a> {
                     }
                     // It is installed: what was unpacked is there twice.
                     tree::remove(&self.layout.update_programs())?;
+                    // What was approved is there: the agent would ask for it again and again.
+                    self.state.approved = self.state.approved.take().filter(|approved| *approved > attempt.to);
                     self.end(Stage::Finished)?;
                 }
                 Stage::RollingBack => {
