@@ -33,6 +33,6 @@ pub use decide::{Decision, Offer, decide};
 pub use error::Error;
 pub use format::{Attempt, CustomerAttempt, Entry, Outcome, Policy, Score, Settings, Stage, State};
 pub use record::Record;
-pub use room::claims;
+pub use room::{claims, tidy_staging};
 pub use run::{Event, Run};
 pub use window::{Window, WindowError};

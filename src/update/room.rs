@@ -36,3 +36,60 @@ pub fn claims(layout: &Layout, release: &Release) -> Result<Vec<Claim>, Error> {
         claim(layout.models(), "new models", models, models),
     ])
 }
+
+/// Removes from the staging folder what an earlier release left there: one that was refused, or overtaken while it was fetched.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn tidy_staging(layout: &Layout, release: &Release) -> Result<(), Error> {
+    let staging = layout.update_staging();
+    for dir in [staging.join("blobs/sha256"), staging.join(".fetching")] {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Parts are called by the digest too, with an ending.
+            let is_blob = name.len() >= 64 && name.bytes().take(64).all(|byte| byte.is_ascii_hexdigit());
+            if is_blob && !release.blobs.iter().any(|blob| name.starts_with(&blob.digest.hex())) {
+                tree::remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use base::Digest;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_release_names_stays_in_the_staging_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::rooted(dir.path());
+        let (wanted, other) = (Digest::of(b"wanted"), Digest::of(b"other"));
+        let version: semver::Version = "0.2.0".parse().unwrap();
+        let release = Release {
+            format: 1,
+            version: version.clone(),
+            channel: "stable".to_owned(),
+            minimum_agent: version,
+            schemas: Default::default(),
+            images: Vec::new(),
+            models: Vec::new(),
+            blobs: vec![Blob { digest: wanted, size_bytes: 6, kind: BlobKind::Model }],
+        };
+        let (blobs, parts) = (layout.update_staging().join("blobs/sha256"), layout.update_staging().join(".fetching"));
+        for dir in [&blobs, &parts] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        for digest in [wanted, other] {
+            std::fs::write(blobs.join(digest.hex()), "x").unwrap();
+            std::fs::write(parts.join(format!("{}.part", digest.hex())), "x").unwrap();
+        }
+        std::fs::write(parts.join("lock"), "").unwrap();
+        tidy_staging(&layout, &release).unwrap();
+        let count = |dir: &std::path::Path| std::fs::read_dir(dir).unwrap().count();
+        assert_eq!((count(&blobs), count(&parts)), (1, 2));
+        assert!(blobs.join(wanted.hex()).exists() && parts.join("lock").exists());
+    }
+}

@@ -205,6 +205,7 @@ impl Found<'_> {
             }
             Self::Offered(offer) => {
                 let out = context.layout.update_staging();
+                ::update::tidy_staging(&context.layout, offer.release())?;
                 let claims = ::update::claims(&context.layout, offer.release())?;
                 Ok((fetch::bring(context, &offer, &out, present, claims, interrupt).await?.verified, out))
             }
