@@ -4,6 +4,7 @@
 #
 #   scripts/soak.sh                 the kills, in containers too, updates that go wrong, a backup of 5,000 documents, chaos, the corpus, the bytes
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
+#   scripts/soak.sh update          releases that are bad, killed, too large or too late, as processes and in containers
 #   scripts/soak.sh corpus          the corpus
 #   scripts/soak.sh chaos           half an hour of misfortune with the services as processes, and half an hour in containers
 #   scripts/soak.sh bytes           ten thousand changed bytes of a bundle, in five minutes

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A channel is asked this often, and one hour later by half of the machines.
 const ASK_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// A release that was approved does not wait for that, but may not be there yet.
+const ASK_APPROVED_EVERY: Duration = Duration::from_secs(600);
 const SPREAD_MAX_SECONDS: u64 = 3600;
 
 /// Looks after updates until `shutdown`.
@@ -20,6 +22,7 @@ pub(crate) async fn look_after(layout: Layout, shutdown: CancellationToken) {
     let mut child: Option<Child> = None;
     // Not all machines ask at the same moment, and one that starts again and again does not ask each time.
     let mut next_question = Instant::now() + Duration::from_secs(120 + spread());
+    let mut next_approved = Instant::now();
     loop {
         tokio::select! {
             // Cancel-safe: what is dropped is a wait.
@@ -33,8 +36,12 @@ pub(crate) async fn look_after(layout: Layout, shutdown: CancellationToken) {
             child = None;
         }
         let is_due = Instant::now() >= next_question;
-        if !is_wanted(&layout, is_due) {
+        let is_approved_due = Instant::now() >= next_approved;
+        if !is_wanted(&layout, is_due, is_approved_due) {
             continue;
+        }
+        if is_approved_due {
+            next_approved = Instant::now() + ASK_APPROVED_EVERY;
         }
         if is_due {
             next_question = Instant::now() + ASK_EVERY + Duration::from_secs(spread());
@@ -51,7 +58,7 @@ fn spread() -> u64 {
 }
 
 /// Work that was begun goes on whatever the policy; the channel is asked when somebody wants that, and it is time.
-fn is_wanted(layout: &Layout, is_due: bool) -> bool {
+fn is_wanted(layout: &Layout, is_due: bool, is_approved_due: bool) -> bool {
     let record = Record::new(layout);
     let (Ok(settings), Ok(state)) = (record.settings(), record.state()) else { return false };
     // Whoever holds the lock is at work.
@@ -62,7 +69,7 @@ fn is_wanted(layout: &Layout, is_due: bool) -> bool {
         |attempt: &Attempt| attempt.is_broken_off() || matches!(attempt.stage, Stage::Ready | Stage::Rehearsing);
     let goes_on = state.attempt.as_ref().is_some_and(is_begun);
     let asks = settings.channel.is_some() && settings.policy != Policy::Manual;
-    goes_on || (asks && (is_due || state.approved.is_some()))
+    goes_on || (asks && (is_due || (is_approved_due && state.approved.is_some())))
 }
 
 /// Returns the release a person is asked about: the newest the channel showed, if it is newer than what runs and not held. None unless the
@@ -155,14 +162,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::rooted(dir.path());
         let record = Record::new(&layout);
-        assert!(!is_wanted(&layout, true), "updates are off as long as nobody sets them up");
+        assert!(!is_wanted(&layout, true, true), "updates are off as long as nobody sets them up");
         let settings =
             Settings { channel: Some("/srv/channel".into()), policy: Policy::Approve, ..Settings::default() };
         record.set(&settings).unwrap();
-        assert!(is_wanted(&layout, true) && !is_wanted(&layout, false));
+        assert!(is_wanted(&layout, true, true) && !is_wanted(&layout, false, true));
         record.put(&State { approved: Some("0.2.0".parse().unwrap()), ..State::default() }).unwrap();
-        assert!(is_wanted(&layout, false), "an approved release does not wait for hours");
+        assert!(is_wanted(&layout, false, true), "an approved release does not wait for hours");
+        assert!(!is_wanted(&layout, false, false), "it was asked for just now");
         let _lock = record.lock().unwrap();
-        assert!(!is_wanted(&layout, true), "somebody is at work");
+        assert!(!is_wanted(&layout, true, true), "somebody is at work");
     }
 }

@@ -4,6 +4,7 @@
 //! one that was loaded by a run that was killed is known; one that the engine had before is not ours and never in it.
 
 use base::{Digest, Layout, Slug, file};
+use bundle::release::VerifiedRelease;
 use plan::Image;
 use serde::{Deserialize, Serialize};
 use stack::docker::{Engine, Removal};
@@ -48,20 +49,39 @@ pub(crate) fn loaded(layout: &Layout) -> Result<LoadedImages, Error> {
         return Ok(LoadedImages { format: FORMAT, images: Vec::new() });
     };
     let unusable = |why: String| Error::Read { path: path.clone(), source: why.into() };
-    let found: LoadedImages = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-    match found.format {
-        FORMAT => Ok(found),
-        other => Err(unusable(format!("it has format {other}; this program knows format {FORMAT}"))),
+    match plan::other_format(&bytes, FORMAT) {
+        Some(other) => Err(unusable(format!("it has format {other}; this program knows format {FORMAT}"))),
+        None => serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string())),
     }
 }
 
 /// Takes note of an image the engine lacks and is about to get.
-pub(crate) async fn remember(layout: &Layout, image: &Image) -> Result<(), Error> {
+pub(crate) async fn remember(layout: &Layout, name: String, tag: String, id: Digest) -> Result<(), Error> {
     change(layout, |images| {
-        images.retain(|known| known.id != image.id);
-        images.push(LoadedImage { name: image.name.clone(), tag: image.tag.clone(), id: image.id });
+        images.retain(|known| known.id != id);
+        images.push(LoadedImage { name, tag, id });
     })
     .await
+}
+
+/// Takes note of the images of a release that the engine lacks: what loads them next does it for this installation, and they go
+/// with it.
+///
+/// # Errors
+/// [`Error::Stack`] when no engine answers, [`Error::Release`], [`Error::File`].
+pub async fn expect_images(layout: &Layout, release: &VerifiedRelease) -> Result<(), Error> {
+    let used = used(layout, None)?;
+    // The way back is the newest of those that are not used any more, whatever failed in between.
+    change(layout, |images| images.sort_by_key(|image| used.iter().any(|(_, ids)| uses(ids.as_deref(), image.id))))
+        .await?;
+    let engine = Engine::connect().await.map_err(Error::Stack)?;
+    for named in &release.release().images {
+        let id = engine.id(&release.image(named).map_err(Error::Release)?);
+        if !engine.knows(&id).await.map_err(Error::Stack)? {
+            remember(layout, named.name.clone(), named.tag.clone(), id).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn forget(layout: &Layout, id: Digest) -> Result<(), Error> {
@@ -177,7 +197,7 @@ mod tests {
         std::fs::create_dir_all(layout.var()).unwrap();
         let (a, b) = (image("0711/platform", "a"), image("0711/platform", "b"));
         for image in [&a, &b, &a] {
-            remember(&layout, image).await.unwrap();
+            remember(&layout, image.name.clone(), image.tag.clone(), image.id).await.unwrap();
         }
         let ids = |layout| loaded(layout).unwrap().images.iter().map(|image| image.id).collect::<Vec<_>>();
         assert_eq!(ids(&layout), [b.id, a.id], "the newest is the last");

@@ -41,7 +41,7 @@ pub use error::{Cause, Error};
 pub use event::Event;
 pub use files::{read_journal, read_plan, read_receipt, read_slots};
 pub use footprint::{Footprint, Goes, OnEngine, Trace, footprint};
-pub use images::LeftImage;
+pub use images::{LeftImage, expect_images};
 pub use installer::{Installer, ModelSource, Outcome};
 pub use password::take_first_password;
 pub use present::{installed, present};

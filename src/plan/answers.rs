@@ -153,11 +153,10 @@ impl Answers {
     /// # Errors
     /// [`Error::AnswersUnreadable`] for text that is not such a file, [`Error::FormatUnknown`] for another version.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
-        let answers: Self = serde_yaml::from_str(text).map_err(|source| Error::AnswersUnreadable { source })?;
-        if answers.format != Self::FORMAT {
-            return Err(Error::FormatUnknown { what: "answers", found: answers.format, known: Self::FORMAT });
+        match crate::other_yaml_format(text.as_bytes(), Self::FORMAT) {
+            Some(found) => Err(Error::FormatUnknown { what: "answers", found, known: Self::FORMAT }),
+            None => serde_yaml::from_str(text).map_err(|source| Error::AnswersUnreadable { source }),
         }
-        Ok(answers)
     }
 
     /// Returns the answers as a file that [`Answers::from_yaml`] reads.

@@ -134,11 +134,15 @@ impl Plan {
     /// # Errors
     /// [`Error::Unreadable`], [`Error::FormatUnknown`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        let plan: Self = serde_json::from_slice(bytes).map_err(|source| Error::Unreadable { what: "plan", source })?;
-        if plan.format != Self::FORMAT {
-            return Err(Error::FormatUnknown { what: "plan", found: plan.format, known: Self::FORMAT });
-        }
-        Ok(plan)
+        parse("plan", bytes, Self::FORMAT)
+    }
+}
+
+/// Reads a file of ours: its format first.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(what: &'static str, bytes: &[u8], known: u32) -> Result<T, Error> {
+    match crate::other_format(bytes, known) {
+        Some(found) => Err(Error::FormatUnknown { what, found, known }),
+        None => serde_json::from_slice(bytes).map_err(|source| Error::Unreadable { what, source }),
     }
 }
 

@@ -78,11 +78,6 @@ impl Receipt {
     /// # Errors
     /// [`Error::Unreadable`], [`Error::FormatUnknown`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        let receipt: Self =
-            serde_json::from_slice(bytes).map_err(|source| Error::Unreadable { what: "receipt", source })?;
-        if receipt.format != Self::FORMAT {
-            return Err(Error::FormatUnknown { what: "receipt", found: receipt.format, known: Self::FORMAT });
-        }
-        Ok(receipt)
+        crate::plan::parse("receipt", bytes, Self::FORMAT)
     }
 }

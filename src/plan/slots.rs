@@ -47,12 +47,7 @@ impl SlotTable {
     /// # Errors
     /// [`Error::Unreadable`], [`Error::FormatUnknown`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        let table: Self =
-            serde_json::from_slice(bytes).map_err(|source| Error::Unreadable { what: "table of slots", source })?;
-        if table.format != Self::FORMAT {
-            return Err(Error::FormatUnknown { what: "table of slots", found: table.format, known: Self::FORMAT });
-        }
-        Ok(table)
+        crate::plan::parse("table of slots", bytes, Self::FORMAT)
     }
 
     /// Returns the bytes of the table's file.

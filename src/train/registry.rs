@@ -9,6 +9,8 @@ use base::{
     file::{self, Lock, LockError},
 };
 
+use serde_json::Value;
+
 use crate::{
     Error,
     format::{Decision, Event, FORMAT, HistoryEntry, RegistryFile, VersionEntry},
@@ -38,13 +40,16 @@ impl Registry {
         let path = loras.join("registry.json");
         let content = match file::read_bounded(&path, LARGEST) {
             Ok(bytes) => {
-                let content: RegistryFile = serde_json::from_slice(&bytes)
-                    .map_err(|source| Error::Malformed { path: path.clone(), source: source.into() })?;
-                if content.format != FORMAT {
-                    let source = format!("its format is {}, and {FORMAT} is the one known", content.format).into();
+                let malformed =
+                    |source: serde_json::Error| Error::Malformed { path: path.clone(), source: source.into() };
+                // The format first: the rest of a newer program's file cannot be judged.
+                let head: Value = serde_json::from_slice(&bytes).map_err(malformed)?;
+                let found = head.get("format").and_then(Value::as_u64).unwrap_or_default();
+                if found != u64::from(FORMAT) {
+                    let source = format!("its format is {found}, and {FORMAT} is the one known").into();
                     return Err(Error::Malformed { path, source });
                 }
-                content
+                serde_json::from_slice(&bytes).map_err(malformed)?
             }
             Err(file::ReadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 RegistryFile { format: FORMAT, promoted: None, versions: Vec::new(), history: Vec::new() }

@@ -57,6 +57,12 @@ pub enum Error {
         /// What is missing for going back to it.
         lack: String,
     },
+    /// What is to be installed is not there any more.
+    #[error("`{}` is not there any more", path.display())]
+    Gone {
+        /// The bundle, or the program that was taken out of it.
+        path: PathBuf,
+    },
     /// There is too little room.
     #[error("`{}` has {free_bytes} bytes free, {needed_bytes} are needed for {what}", path.display())]
     NoRoom {
@@ -116,6 +122,7 @@ impl Explain for Error {
             Self::NoWayBack { .. } => {
                 "run `0711 install` of the release that is installed once more, then update again"
             }
+            Self::Gone { .. } => "bring it back, or give the update up with `0711 update hold VERSION`",
             Self::NoRoom { .. } => "free space there, then run `0711 update` again",
             Self::Program { .. } | Self::NotServing { .. } | Self::Worse { .. } => {
                 "`0711 update status` says what was done; ask the maker with `0711 logs` at hand"

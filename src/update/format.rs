@@ -157,6 +157,9 @@ pub struct Attempt {
     pub to: semver::Version,
     /// The proven bundle.
     pub bundle: PathBuf,
+    /// Roots that are trusted for it beside those of `trust.d`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<PathBuf>,
     /// The new release's program, taken out of the bundle.
     pub program: PathBuf,
     /// The old release's program, which goes back.
@@ -186,6 +189,11 @@ pub struct Attempt {
 impl Attempt {
     /// A way back that breaks off this often needs a person.
     pub const TRIES_MAX: u32 = 5;
+
+    /// Returns the roots as the command line says them.
+    pub(crate) fn root_words(&self) -> Vec<String> {
+        self.roots.iter().flat_map(|root| ["--trust-root".to_owned(), root.display().to_string()]).collect()
+    }
 
     /// Returns whether a program that died left work which must be done before anything else.
     pub fn is_broken_off(&self) -> bool {

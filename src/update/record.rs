@@ -39,10 +39,9 @@ impl Record {
         let path = self.layout.update_settings();
         let format = |reason: String| Error::Format { path: path.clone(), reason };
         let Some(bytes) = bytes(&path)? else { return Ok(Settings::default()) };
-        let settings: Settings = serde_yaml::from_slice(&bytes).map_err(|error| format(error.to_string()))?;
-        match settings.format {
-            Settings::FORMAT => Ok(settings),
-            other => Err(format(format!("it has format {other}, this program reads {}", Settings::FORMAT))),
+        match plan::other_yaml_format(&bytes, Settings::FORMAT) {
+            Some(other) => Err(format(newer(other, Settings::FORMAT))),
+            None => serde_yaml::from_slice(&bytes).map_err(|error| format(error.to_string())),
         }
     }
 
@@ -65,10 +64,9 @@ impl Record {
         let path = self.layout.update_state();
         let format = |reason: String| Error::Format { path: path.clone(), reason };
         let Some(bytes) = bytes(&path)? else { return Ok(State::default()) };
-        let state: State = serde_json::from_slice(&bytes).map_err(|error| format(error.to_string()))?;
-        match state.format {
-            State::FORMAT => Ok(state),
-            other => Err(format(format!("it has format {other}, this program reads {}", State::FORMAT))),
+        match plan::other_format(&bytes, State::FORMAT) {
+            Some(other) => Err(format(newer(other, State::FORMAT))),
+            None => serde_json::from_slice(&bytes).map_err(|error| format(error.to_string())),
         }
     }
 
@@ -119,6 +117,10 @@ impl Record {
         let lines = bytes.split(|byte| *byte == b'\n');
         Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
+}
+
+fn newer(found: u32, known: u32) -> String {
+    format!("it has format {found}; this program knows format {known}")
 }
 
 fn bytes(path: &std::path::Path) -> Result<Option<Vec<u8>>, Error> {

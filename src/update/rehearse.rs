@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::program::Program;
 use crate::tree::{self, How};
-use crate::{Attempt, Error, Score, golden};
+use crate::{Attempt, Error, Score, golden, room};
 
 /// Installs the new release for one customer in the scratch folder, asks it the golden questions, and removes it.
 ///
@@ -58,6 +58,8 @@ async fn tried(
         "--yes",
         "--json",
     ];
+    let roots = attempt.root_words();
+    let install: Vec<&str> = install.into_iter().chain(roots.iter().map(String::as_str)).collect();
     program.run(&install).await?;
     serves(program, slug).await?;
     Ok(golden::ask(program, slug, &golden::questions(&customer)?).await)
@@ -110,10 +112,8 @@ fn list(dir: &Path) -> Result<Vec<std::path::PathBuf>, Error> {
     }
 }
 
-/// Tables and adapters lie there twice during the rehearsal; a tenth more, for what the new release writes.
 fn check_room(layout: &Layout, customer: &CustomerLayout) -> Result<(), Error> {
-    let data = tree::bytes(&customer.lakehouse()) + tree::bytes(&customer.loras());
-    let needed_bytes = data + data / 10 + (256 << 20);
+    let needed_bytes = room::rehearsal_bytes(customer);
     let path = layout.var();
     let free_bytes = host::disk(&path).map_err(Error::file("measure", &path))?.free_bytes;
     if free_bytes < needed_bytes {

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base::file::{self, Lock};
-use base::{Clock, Layout};
+use base::{Clock, Layout, Slug};
 use bundle::release::VerifiedRelease;
 use semver::Version;
 use serde::Serialize;
@@ -78,15 +78,33 @@ impl<'a> Run<'a> {
         self.record.put(&self.state)
     }
 
-    /// Begins an update to a proven release. `schemas` are the formats this program writes: where the release's differ, going back
-    /// takes the data back too.
+    /// Keeps a release away. One that is under way and has not touched anything comes to its end.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn hold(&mut self, version: &Version, reason: &str) -> Result<(), Error> {
+        self.note(|state| {
+            state.held.insert(version.clone(), reason.to_owned());
+            state.approved = state.approved.take().filter(|approved| approved != version);
+        })?;
+        let is_untouched =
+            |attempt: &Attempt| attempt.to == *version && matches!(attempt.stage, Stage::Rehearsing | Stage::Ready);
+        match self.state.attempt.as_ref().is_some_and(is_untouched) {
+            true => self.give_up(Stage::Refused, reason),
+            false => Ok(()),
+        }
+    }
+
+    /// Begins an update to a proven release. `roots` are trusted for it beside those of `trust.d`. `schemas` are the formats this
+    /// program writes: where the release's differ, going back takes the data back too.
     ///
     /// # Errors
     /// [`Error::NothingInstalled`], [`Error::Release`] when the bundle has no program, [`Error::File`].
-    pub fn begin(
+    pub async fn begin(
         &mut self,
         release: &VerifiedRelease,
         bundle: &Path,
+        roots: &[PathBuf],
         schemas: &BTreeMap<String, u32>,
     ) -> Result<(), Error> {
         let slugs = install::installed(self.layout).map_err(Error::Install)?;
@@ -110,10 +128,15 @@ impl<'a> Run<'a> {
         file::private_dir(&dir).map_err(Error::file("make folder", &dir))?;
         let program = dir.join(format!("0711-{release_version}"));
         release.extract_program(&program).map_err(Error::Release)?;
+        if customers.iter().any(|customer| runs_in_containers(self.layout, &customer.slug)) {
+            // What is loaded for the rehearsal stays for the switch, and is this installation's to remove.
+            install::expect_images(self.layout, release).await.map_err(Error::Install)?;
+        }
         let attempt = Attempt {
             from,
             to: release_version,
             bundle: bundle.to_owned(),
+            roots: roots.to_vec(),
             program,
             old_program: linked(self.layout),
             changes_data: release.release().schemas != *schemas,
@@ -146,7 +169,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Goes on until there is nothing left to do, or only the window to wait for (`may_switch` is false: [`Stage::Ready`]).
+    /// Goes on until there is nothing left to do, or only the window to wait for ([`Stage::Ready`]). `may_switch` is asked when the stack
+    /// would be stopped: a rehearsal may take longer than a window.
     ///
     /// `cancel` stops before anything is touched; while a release is watched, it takes it back.
     ///
@@ -154,7 +178,7 @@ impl<'a> Run<'a> {
     /// What kept a stage from beginning. A release that failed is no error here but [`Stage::Refused`] or [`Stage::RolledBack`].
     pub async fn go_on(
         &mut self,
-        may_switch: bool,
+        may_switch: &(dyn Fn() -> bool + Send + Sync),
         tell: Tell<'_>,
         cancel: &CancellationToken,
     ) -> Result<Stage, Error> {
@@ -178,8 +202,11 @@ impl<'a> Run<'a> {
                         Err(error) => self.give_up(Stage::Refused, &format!("in the rehearsal: {}", chain(&error)))?,
                     }
                 }
-                Stage::Ready if !may_switch => return Ok(Stage::Ready),
+                Stage::Ready if !may_switch() => return Ok(Stage::Ready),
                 Stage::Ready => {
+                    if let Some(path) = [&attempt.bundle, &attempt.program].into_iter().find(|path| !path.exists()) {
+                        return Err(Error::Gone { path: path.clone() });
+                    }
                     way_back::prove(self.layout, &attempt).await?;
                     if cancel.is_cancelled() {
                         return Err(Error::Interrupted);
@@ -199,6 +226,8 @@ impl<'a> Run<'a> {
                     }
                     // It is installed: what was unpacked is there twice.
                     tree::remove(&self.layout.update_programs())?;
+                    // What was approved is there: the agent would ask for it again and again.
+                    self.state.approved = self.state.approved.take().filter(|approved| *approved > attempt.to);
                     self.end(Stage::Finished)?;
                 }
                 Stage::RollingBack => {
@@ -217,6 +246,13 @@ impl<'a> Run<'a> {
     }
 
     async fn rehearse(&mut self, attempt: &Attempt, tell: Tell<'_>) -> Result<(), Error> {
+        if attempt.customers.iter().any(|customer| runs_in_containers(self.layout, &customer.slug)) {
+            tell(Event::Doing { what: format!("loading the images of {}", attempt.to) });
+            let new = Program { path: &attempt.program, version: &attempt.to, layout: self.layout };
+            let (bundle, roots) = (attempt.bundle.display().to_string(), attempt.root_words());
+            let load = ["bundle", "load", &bundle, "--json"].into_iter().chain(roots.iter().map(String::as_str));
+            new.run(&load.collect::<Vec<_>>()).await?;
+        }
         let old = Program { path: &attempt.old_program, version: &attempt.from, layout: self.layout };
         for (index, customer) in attempt.customers.iter().enumerate() {
             let slug = &customer.slug;
@@ -339,6 +375,10 @@ impl<'a> Run<'a> {
             None => Ok(()),
         }
     }
+}
+
+fn runs_in_containers(layout: &Layout, slug: &Slug) -> bool {
+    rehearse::runtime(&layout.customer(slug)).is_ok_and(|runtime| runtime == "docker")
 }
 
 /// Returns the error with the causes behind it, in one line.

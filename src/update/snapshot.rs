@@ -55,7 +55,7 @@ impl Snapshot {
             tree::bring(&from, &self.dir.join(name), How::Copy)?;
         }
         for (name, from) in self.data().into_iter().filter(|(_, from)| from.exists()) {
-            tree::bring(&from, &self.dir.join(name), How::Link)?;
+            tree::bring(&from, &self.dir.join(name), How::LinkTables)?;
         }
         let mark = serde_json::json!({ "format": State::FORMAT }).to_string();
         let path = self.dir.join(WHOLE);
@@ -78,7 +78,7 @@ impl Snapshot {
             let aside = self.set_aside();
             file::private_dir(&aside).map_err(Error::file("make folder", &aside))?;
             for (name, to) in self.data() {
-                self.put_back(name, &to, How::Link, Some(&aside.join(name)))?;
+                self.put_back(name, &to, How::LinkTables, Some(&aside.join(name)))?;
             }
         }
         Ok(())

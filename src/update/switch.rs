@@ -49,6 +49,8 @@ pub(crate) async fn start(
         "--yes",
         "--json",
     ];
+    let roots = attempt.root_words();
+    let install: Vec<&str> = install.into_iter().chain(roots.iter().map(String::as_str)).collect();
     let note = &mut |child| {
         // Whoever finds the switch broken off ends this program before going back.
         if let Some(attempt) = &mut state.attempt {

@@ -14,11 +14,15 @@ use crate::Error;
 pub(crate) enum How {
     /// Its own bytes; shared until written to, where the file system can.
     Copy,
-    /// A second name for files of at least [`LINK_BYTES_MIN`], which nobody writes to once they have their name; others are copied.
+    /// A second name for large files: nobody writes to any of them.
     Link,
+    /// A second name for large files that are [`WRITTEN_ONCE`]; a log or a journal is copied, since more is appended to it.
+    LinkTables,
 }
 
-/// The formats of the tables write a file once. What is small enough to be a lock, a note or a log is copied all the same.
+/// What tables, indexes and adapters consist of.
+const WRITTEN_ONCE: [&str; 5] = ["parquet", "lance", "idx", "safetensors", "gguf"];
+/// A smaller one is copied as fast.
 const LINK_BYTES_MIN: u64 = 64 << 10;
 
 /// Brings a file or folder to `to`, with modes and owners. Sockets, pipes and links are left out: the product makes none there.
@@ -63,7 +67,9 @@ fn make_dir(path: &Path) -> io::Result<()> {
 
 fn file(from: &Path, to: &Path, metadata: &fs::Metadata, how: How) -> io::Result<()> {
     let _ = fs::remove_file(to);
-    if how == How::Link && metadata.len() >= LINK_BYTES_MIN {
+    let is_written_once = || from.extension().is_some_and(|ending| WRITTEN_ONCE.iter().any(|known| ending == *known));
+    let may_link = how == How::Link || (how == How::LinkTables && is_written_once());
+    if may_link && metadata.len() >= LINK_BYTES_MIN {
         match fs::hard_link(from, to) {
             // Another file system, or one without links: the bytes then.
             Err(error) if matches!(error.raw_os_error(), Some(18 | 1 | 31 | 95)) => {}
@@ -110,22 +116,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::create_dir_all(from.join("inner")).unwrap();
-        fs::write(from.join("inner/table"), vec![7; 100_000]).unwrap();
+        fs::write(from.join("inner/table.parquet"), vec![7; 100_000]).unwrap();
+        fs::write(from.join("inner/log.jsonl"), vec![7; 100_000]).unwrap();
         fs::write(from.join("note"), "first").unwrap();
         fs::set_permissions(from.join("note"), fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", from.join("link")).unwrap();
-        bring(&from, &to, How::Link).unwrap();
-        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
-        assert_eq!(inode(&from.join("inner/table")), inode(&to.join("inner/table")));
-        assert_ne!(inode(&from.join("note")), inode(&to.join("note")));
+        bring(&from, &to, How::LinkTables).unwrap();
+        let inode = |dir: &Path, name: &str| fs::metadata(dir.join(name)).unwrap().ino();
+        let is_linked = |to: &Path, name: &str| inode(&from, name) == inode(to, name);
+        assert!(is_linked(&to, "inner/table.parquet"));
+        assert!(!is_linked(&to, "inner/log.jsonl"), "what is appended to it would be in the snapshot");
+        assert!(!is_linked(&to, "note"));
         assert_eq!(fs::metadata(to.join("note")).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(to.join("link")).is_err());
         let copy = dir.path().join("copy");
         bring(&from, &copy, How::Copy).unwrap();
-        assert_ne!(inode(&from.join("inner/table")), inode(&copy.join("inner/table")));
-        assert_eq!(bytes(&copy), 100_005);
+        assert!(!is_linked(&copy, "inner/table.parquet"));
+        assert_eq!(bytes(&copy), 200_005);
         // Doing it again over what is there is the same as once.
         bring(&from, &to, How::Link).unwrap();
+        assert!(is_linked(&to, "inner/log.jsonl") && !is_linked(&to, "note"));
         remove(&to).unwrap();
         remove(&to).unwrap();
         assert!(!to.exists() && from.exists());

@@ -3,6 +3,7 @@
 mod change;
 mod engines;
 mod installed;
+mod update;
 
 use std::{
     fs,

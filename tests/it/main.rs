@@ -8,6 +8,7 @@ mod chaos;
 mod corpus;
 mod docker;
 mod foreign;
+mod formats;
 mod furnished;
 mod hostile;
 mod isolation;

@@ -3,6 +3,10 @@
 //! A release is the program under test with a few bytes more; a bad one has some of its own bytes changed. `scripts/test.sh` tells how an
 //! update succeeds and is taken back; `scripts/soak.sh` (`ZERO711_SOAK=1`) also how bad releases and kills end.
 
+mod bad;
+mod server;
+mod web;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,24 +15,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::product::{Product, binary, checkout, free_port_base, run};
 
 /// A vendor: keys, and a channel of its own for each story.
-struct Vendor {
+pub struct Vendor {
     dir: PathBuf,
 }
 
 impl Vendor {
     /// Keys and the program without its symbols, made once.
-    fn the() -> &'static Self {
+    pub fn the() -> &'static Self {
         static MADE: OnceLock<Vendor> = OnceLock::new();
         MADE.get_or_init(|| {
             let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("update");
-            let _ = fs::remove_dir_all(&dir);
-            fs::create_dir_all(&dir).unwrap();
             let vendor = Self { dir };
+            // Bundles take minutes; those of the same program are as good as new ones.
+            let metadata = fs::metadata(binary()).unwrap();
+            let stamp = format!("{} {:?}", metadata.len(), metadata.modified().unwrap());
+            if fs::read_to_string(vendor.path("made-for")).is_ok_and(|found| found == stamp) {
+                return vendor;
+            }
+            let _ = fs::remove_dir_all(&vendor.dir);
+            fs::create_dir_all(&vendor.dir).unwrap();
             assert!(Command::new("strip").args(["-o", &vendor.path("0711"), binary()]).status().unwrap().success());
             for key in ["root.key", "release.key"] {
                 run(["release", "keygen", "--out", &vendor.path(key)]).expect(0);
@@ -36,6 +46,7 @@ impl Vendor {
             let keys = ["--root-key", &vendor.path("root.key"), "--release-key", &vendor.path("release.key")];
             let init = ["release", "init", "--trust", &vendor.path("trust"), "--threshold", "1"];
             run(init.into_iter().chain(keys)).expect(0);
+            fs::write(vendor.path("made-for"), stamp).unwrap();
             vendor
         })
     }
@@ -52,9 +63,10 @@ impl Vendor {
     fn release(&self, name: &str, version: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
         let (program, spec, bundle) =
             (self.path(&format!("{name}.program")), self.path(&format!("{name}.yaml")), self.path(name));
-        if Path::new(&bundle).is_dir() {
+        if Path::new(&bundle).join("metadata/timestamp.json").is_file() {
             return bundle;
         }
+        let _ = fs::remove_dir_all(&bundle);
         let mut bytes = fs::read(self.path("0711")).unwrap();
         bytes.extend_from_slice(name.as_bytes());
         change(&mut bytes);
@@ -67,14 +79,36 @@ impl Vendor {
         bundle
     }
 
-    fn good(&self) -> String {
+    pub fn good(&self) -> String {
         self.release("good", "0.2.0", |_| ())
+    }
+
+    /// The good release, with another description of itself.
+    fn edited(&self, name: &str, edit: impl FnOnce(&mut Value)) -> String {
+        let (good, bundle) = (self.good(), self.path(name));
+        let _ = fs::remove_dir_all(&bundle);
+        assert!(Command::new("cp").args(["-rl", &good, &bundle]).status().unwrap().success());
+        let path = Path::new(&bundle).join("release.json");
+        let mut release = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        edit(&mut release);
+        // The good one has another name of the same files.
+        for changed in [path.clone(), Path::new(&bundle).join("targets"), Path::new(&bundle).join("metadata")] {
+            let _ = fs::remove_file(&changed).or_else(|_| fs::remove_dir_all(&changed));
+        }
+        fs::write(&path, serde_json::to_vec_pretty(&release).unwrap()).unwrap();
+        run(["release", "sign", &bundle, "--trust", &self.path("trust"), "--key", &self.path("release.key")]).expect(0);
+        bundle
     }
 }
 
 /// An installation of a few files, with two golden questions.
 fn installed() -> Product {
     let product = Product::new();
+    installed_in(&product);
+    product
+}
+
+fn installed_in(product: &Product) {
     let folder = product.folder("share");
     let share = checkout("tests/fixtures/share");
     let wanted =
@@ -88,17 +122,31 @@ fn installed() -> Product {
     let (folder, base) = (folder.display().to_string(), free_port_base().to_string());
     let args = ["install", "--customer", "Kessler Klemmtechnik GmbH", "--license", "DEMO", "--folder", &folder];
     product.ok(&[&args[..], &["--training-minutes", "0", "--port-base", &base, "--yes"]].concat());
-    let golden = product.root.join("etc/kessler-klemmtechnik-gmbh/golden.jsonl");
-    let lines = "{\"question\":\"Welchen Bemessungsstrom hat die KX 4?\",\"documents\":[\"Datenblatt_KX-4_Durchgangsklemme.pdf\"]}\n\
-                 {\"question\":\"Wer hat das Rad erfunden?\",\"documents\":[]}\n";
-    fs::write(golden, lines).unwrap();
-    product.ok(&["update", "configure", "--trust-root", &Vendor::the().root(), "--watch-minutes", "0"]);
-    product
+    configure(product);
 }
 
-fn version(product: &Product) -> String {
+/// Trusts the vendor, and asks two golden questions. `--watch-minutes 0` looks once.
+pub fn configure(product: &Product) {
+    let golden = product.root.join("etc/kessler-klemmtechnik-gmbh/golden.jsonl");
+    // The sheet lies in the folder itself, or in one below it.
+    let sheet = "Datenblatt_KX-4_Durchgangsklemme.pdf";
+    let documents = [sheet.to_owned(), format!("Datenblätter/{sheet}")];
+    let answered = json!({ "question": "Welchen Bemessungsstrom hat die KX 4?", "documents": documents });
+    let unknown = json!({ "question": "Wer hat das Rad erfunden?", "documents": [] });
+    let lines = format!("{answered}\n{unknown}\n");
+    fs::write(golden, lines).unwrap();
+    product.ok(&["update", "configure", "--trust-root", &Vendor::the().root(), "--watch-minutes", "0"]);
+}
+
+pub fn version(product: &Product) -> String {
     let receipt: Value = serde_json::from_slice(&fs::read(product.customer().join("receipt.json")).unwrap()).unwrap();
     receipt["version"].as_str().unwrap().to_owned()
+}
+
+/// Of all services, in their order.
+fn pids(product: &Product) -> Vec<Value> {
+    let roles = product.json(&["status"])["roles"].clone();
+    roles.as_array().unwrap().iter().map(|role| role["pid"].clone()).collect()
 }
 
 /// One complete stack of this release: six services ready, the program linked, questions answered.
@@ -124,15 +172,23 @@ fn serves(product: &Product, expect: &str) {
     assert!(!product.root.join("var/update/rehearsal").exists(), "the rehearsal was left behind");
 }
 
-fn interactions(product: &Product) -> u64 {
-    product.json(&["status"])["documents"].as_u64().unwrap()
+/// How many documents are in the tables; the agent counts them now and then.
+fn documents(product: &Product) -> u64 {
+    let started = Instant::now();
+    loop {
+        match product.json(&["status"])["documents"].as_u64() {
+            Some(count) if count > 0 => return count,
+            _ => assert!(started.elapsed() < Duration::from_secs(90), "no documents are counted"),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 #[test]
 fn a_release_replaces_another_and_is_taken_back() {
     let (product, vendor) = (installed(), Vendor::the());
     let good = vendor.good();
-    let documents = interactions(&product);
+    let before = documents(&product);
 
     let none = product.json(&["update", "status"]);
     assert_eq!(none["settings"]["channel"], Value::Null, "updates are off until somebody turns them on");
@@ -153,13 +209,13 @@ fn a_release_replaces_another_and_is_taken_back() {
     println!("update: the console was away for {} ms", attempt["downtime_ms"]);
     assert!(attempt["downtime_ms"].as_u64().unwrap() < 60_000, "{attempt}");
     serves(&product, "0.2.0");
-    assert_eq!(interactions(&product), documents);
+    assert_eq!(documents(&product), before);
     assert_eq!(product.json(&["update", "--yes"])["changed"], false, "the same release is not installed twice");
 
     let back = product.json(&["update", "rollback", "--yes"]);
     assert_eq!(back["attempt"]["stage"], "rolled-back", "{back}");
     serves(&product, "0.1.0");
-    assert_eq!(interactions(&product), documents);
+    assert_eq!(documents(&product), before);
     // It is held now, and stays away until a person lets it go.
     assert!(product.run(&["update", "--yes"]).expect(1).err.contains("is held"));
     let history = product.json(&["update", "history"]);
@@ -195,13 +251,11 @@ fn a_release_that_crashes_is_refused_before_the_stop() {
     }
     let (product, vendor) = (installed(), Vendor::the());
     let bad = vendor.release("crashes", "0.3.0", |bytes| patch(bytes, b"lake.lock", b"lake\0lock"));
-    let pids = product.json(&["status"])["roles"].clone();
+    let before = pids(&product);
     let refused = product.run(&["update", "--from", &bad, "--yes", "--json"]).expect(1);
     assert!(refused.out.contains("rehearsal"), "{}", refused.out);
     serves(&product, "0.1.0");
-    let after = product.json(&["status"])["roles"].clone();
-    let pid = |roles: &Value, n: usize| roles[n]["pid"].clone();
-    assert!((0..6).all(|n| pid(&pids, n) == pid(&after, n)), "a service was touched");
+    assert_eq!(pids(&product), before, "a service was touched");
     assert!(product.run(&["update", "--from", &bad, "--yes"]).expect(1).err.contains("is held"));
 }
 
@@ -257,6 +311,12 @@ fn begin(product: &Product, from: &str) -> std::process::Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// `kill -9`.
+fn end(update: &mut std::process::Child) {
+    update.kill().unwrap();
+    update.wait().unwrap();
+}
+
 fn stage(product: &Product) -> String {
     let state = fs::read(product.root.join("var/update/state.json")).unwrap_or_default();
     let state: Value = serde_json::from_slice(&state).unwrap_or_default();
@@ -271,14 +331,18 @@ fn until_stage(product: &Product, wanted: &str) {
     }
 }
 
-/// `kill -9` of the process that updates, on entering each stage; the same command again ends in one complete stack.
+/// The same in containers is told in `docker`.
 #[test]
 fn killed_in_every_stage_one_stack_serves() {
     if !is_soak("six updates are killed") {
         return;
     }
-    let (product, vendor) = (installed(), Vendor::the());
-    let good = vendor.good();
+    let product = installed();
+    killed_in_every_stage(&product, &Vendor::the().good(), &|expect| serves(&product, expect));
+}
+
+/// `kill -9` of the process that updates, on entering each stage; the same command again ends in one complete stack.
+pub fn killed_in_every_stage(product: &Product, good: &str, serves: &dyn Fn(&str)) {
     for (wanted, expect) in [
         ("rehearsing", "0.2.0"),
         ("switching", "0.1.0"),
@@ -287,27 +351,25 @@ fn killed_in_every_stage_one_stack_serves() {
         ("committed", "0.2.0"),
     ] {
         product.run(&["update", "release", "0.2.0"]).expect(0);
-        let mut update = begin(&product, &good);
+        let mut update = begin(product, good);
         match wanted {
             "rolling-back" => {
                 // Going back is begun by Ctrl-C while the release is watched.
-                product.ok(&["status"]);
-                until_stage(&product, "watching");
+                until_stage(product, "watching");
                 let pid = rustix::process::Pid::from_raw(i32::try_from(update.id()).unwrap()).unwrap();
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-                until_stage(&product, "rolling-back");
+                until_stage(product, "rolling-back");
             }
-            _ => until_stage(&product, wanted),
+            _ => until_stage(product, wanted),
         }
-        update.kill().unwrap();
-        update.wait().unwrap();
+        end(&mut update);
         println!("killed in {wanted}");
         // Whatever was killed on the way, the next run brings it to an end: back to the old, or on to the new.
-        product.command(&["update", "--from", &good, "--yes", "--json"]).output().unwrap();
-        serves(&product, expect);
+        product.command(&["update", "--from", good, "--yes", "--json"]).output().unwrap();
+        serves(expect);
         if expect == "0.2.0" {
             product.ok(&["update", "rollback", "--yes"]);
-            serves(&product, "0.1.0");
+            serves("0.1.0");
         }
     }
 }

@@ -64,7 +64,10 @@ pub async fn run(context: &Context, args: &BundleArgs, interrupt: CancellationTo
 pub fn schemas() -> BTreeMap<String, u32> {
     BTreeMap::from([
         ("config".to_owned(), base::config::FORMAT),
+        ("adapters".to_owned(), ::train::FORMAT),
         ("answers".to_owned(), ::plan::Answers::FORMAT),
+        ("journal".to_owned(), ::plan::journal::FORMAT),
+        ("lake".to_owned(), ::lake::FORMAT),
         ("plan".to_owned(), ::plan::Plan::FORMAT),
         ("receipt".to_owned(), ::plan::Receipt::FORMAT),
     ])

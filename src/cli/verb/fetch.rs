@@ -5,7 +5,7 @@ use std::{
 
 use ::bundle::{
     ProxyAddress, WebOptions,
-    release::{self, Channel, ChannelOptions, Expiry, Facts, Fetched, Fetching, Offer, Present},
+    release::{self, Channel, ChannelOptions, Claim, Expiry, Facts, Fetched, Fetching, Offer, Present},
 };
 use base::{Clock, Exit, file, job};
 use serde_json::json;
@@ -31,7 +31,7 @@ pub async fn run(context: &Context, args: &FetchArgs, interrupt: CancellationTok
     let channel = Channel::open(&args.channel, options)?;
     let present = Present { folders: args.have.clone(), ..Present::default() };
     let offer = look(context, &channel, &present).await?;
-    let fetched = bring(context, &offer, &args.out, &present, &interrupt).await?;
+    let fetched = bring(context, &offer, &args.out, &present, Vec::new(), &interrupt).await?;
     let facts = offer.facts(&present);
     if context.printer.json {
         return context.printer.value(&json!({
@@ -75,16 +75,17 @@ pub async fn look<'a>(context: &Context, channel: &'a Channel, present: &Present
     Ok(offer)
 }
 
-/// Brings what is missing, until it is all there or somebody stops it.
+/// Brings what is missing, until it is all there or somebody stops it. `claims` are what else is going to be needed of the disks.
 pub async fn bring(
     context: &Context,
     offer: &Offer<'_>,
     out: &Path,
     present: &Present,
+    claims: Vec<Claim>,
     interrupt: &CancellationToken,
 ) -> Outcome<Fetched> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let fetching = Fetching { threads, ..Fetching::default() };
+    let fetching = Fetching { threads, claims, ..Fetching::default() };
     let progress = Mutex::new(Progress::start(context.printer, "fetching"));
     let watch = |now: release::Progress| {
         let shown = job::Progress { eta_seconds: now.eta_seconds, ..megabytes(now.done_bytes, now.total_bytes) };

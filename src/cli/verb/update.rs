@@ -65,25 +65,26 @@ async fn act(context: &Context, args: &UpdateArgs, interrupt: CancellationToken)
         Some(UpdateVerb::Configure(args)) => configure(context, &record, args),
         Some(UpdateVerb::Check) => check(context, args).await,
         Some(UpdateVerb::Status) => status(context, &record),
-        Some(UpdateVerb::Approve { version }) => change(context, &format!("{version} is approved"), |state| {
-            state.approved = Some(version.clone());
-            state.held.remove(version);
+        Some(UpdateVerb::Approve { version }) => change(context, &format!("{version} is approved"), |run| {
+            run.note(|state| {
+                state.approved = Some(version.clone());
+                state.held.remove(version);
+            })
         }),
-        Some(UpdateVerb::Hold { version, reason }) => change(context, &format!("{version} is held"), |state| {
-            state.held.insert(version.clone(), reason.clone());
-            state.approved = state.approved.take().filter(|approved| approved != version);
-        }),
-        Some(UpdateVerb::Release { version }) => change(context, &format!("{version} may be installed"), |state| {
-            state.held.remove(version);
+        Some(UpdateVerb::Hold { version, reason }) => {
+            change(context, &format!("{version} is held"), |run| run.hold(version, reason))
+        }
+        Some(UpdateVerb::Release { version }) => change(context, &format!("{version} may be installed"), |run| {
+            run.note(|state| _ = state.held.remove(version))
         }),
         Some(UpdateVerb::Rollback { yes }) => rollback(context, *yes, &interrupt).await,
         Some(UpdateVerb::History) => history(context, &record),
     }
 }
 
-fn change(context: &Context, said: &str, change: impl FnOnce(&mut State)) -> Outcome {
+fn change(context: &Context, said: &str, change: impl FnOnce(&mut Run<'_>) -> Result<(), ::update::Error>) -> Outcome {
     let mut run = Run::open(&context.layout, Clock::system())?;
-    run.note(change)?;
+    change(&mut run)?;
     if context.printer.json {
         return context.printer.value(&json!({ "state": run.state() }));
     }
@@ -198,12 +199,15 @@ impl Found<'_> {
     ) -> Outcome<(VerifiedRelease, PathBuf)> {
         match self {
             Self::Here { release, bundle } => {
+                release::Ledger::of(&::update::claims(&context.layout, release.release())?)?.fits()?;
                 release.remember(&context.layout.release_seen()).await?;
                 Ok((*release, bundle))
             }
             Self::Offered(offer) => {
                 let out = context.layout.update_staging();
-                Ok((fetch::bring(context, &offer, &out, present, interrupt).await?.verified, out))
+                ::update::tidy_staging(&context.layout, offer.release())?;
+                let claims = ::update::claims(&context.layout, offer.release())?;
+                Ok((fetch::bring(context, &offer, &out, present, claims, interrupt).await?.verified, out))
             }
         }
     }
@@ -407,10 +411,19 @@ async fn now(context: &Context, args: &UpdateArgs, interrupt: &CancellationToken
             }
         }
         let (release, bundle) = found.bring(context, &present(context), interrupt).await?;
-        run.begin(&release, &bundle, &bundle::schemas())?;
+        run.begin(&release, &bundle, &roots(args)?, &bundle::schemas()).await?;
     }
-    let is_in_window = settings.window.as_ref().is_none_or(|window| window.contains(&Zoned::now()));
-    carry_on(context, &mut run, is_in_window || !args.unattended, interrupt).await
+    // Whoever types the command is there to see it; everything else keeps to the window, as it is set up at that moment.
+    let may_switch = || {
+        let is_open = |settings: Settings| settings.window.is_none_or(|window| window.contains(&Zoned::now()));
+        !args.unattended || record.settings().is_ok_and(is_open)
+    };
+    carry_on(context, &mut run, &may_switch, interrupt).await
+}
+
+/// The roots that were named: the way back and the next run of this command have another current folder.
+fn roots(args: &UpdateArgs) -> Outcome<Vec<PathBuf>> {
+    args.roots.iter().map(|path| path.canonicalize().during(format!("cannot use `{}`", path.display()))).collect()
 }
 
 fn ended(context: &Context, installed: &Version, text: &str) -> Outcome {
@@ -421,7 +434,12 @@ fn ended(context: &Context, installed: &Version, text: &str) -> Outcome {
     Ok(())
 }
 
-async fn carry_on(context: &Context, run: &mut Run<'_>, may_switch: bool, interrupt: &CancellationToken) -> Outcome {
+async fn carry_on(
+    context: &Context,
+    run: &mut Run<'_>,
+    may_switch: &(dyn Fn() -> bool + Send + Sync),
+    interrupt: &CancellationToken,
+) -> Outcome {
     let printer = context.printer;
     let tell = |event: Event| {
         if printer.json {
@@ -495,7 +513,7 @@ async fn rollback(context: &Context, yes: bool, interrupt: &CancellationToken) -
         }
     }
     run.take_back()?;
-    carry_on(context, &mut run, true, interrupt).await
+    carry_on(context, &mut run, &|| true, interrupt).await
 }
 
 fn status(context: &Context, record: &Record) -> Outcome {

@@ -34,7 +34,7 @@ pub(super) async fn apply(world: &World<'_>, images: &[Image], report: Report<'_
         if found != image.id {
             return Err(Error::DigestMismatch { what: format!("image {}", image.name), expected: image.id, found });
         }
-        crate::images::remember(world.layout, image).await?;
+        crate::images::remember(world.layout, image.name.clone(), image.tag.clone(), image.id).await?;
         let progress = |done, total| {
             report(Progress { done, total, unit: "bytes".to_owned(), note: image.name.clone(), eta_seconds: None });
         };
