@@ -385,7 +385,8 @@ fn restart_engine() {
     }
     let log = File::options().append(true).create(true).open("/var/log/dockerd.log").unwrap();
     let mut engine = Command::new("setsid");
-    engine.arg("dockerd").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    engine.args(["--fork", "dockerd"]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    assert!(engine.status().unwrap().success());
     while !docker::engine_is_here() {
         assert!(started.elapsed() < Duration::from_secs(120), "the engine does not come back");
         std::thread::sleep(Duration::from_millis(500));
