@@ -140,7 +140,7 @@ mod tests {
         let receipt = serde_json::json!({
             "format": 1, "plan": digest, "customer_name": "Eaton", "slug": "eaton", "version": "0.1.0", "binary": digest,
             "license_id": "x", "license": digest, "port_base": 7100, "root": null, "models": [], "folders": [], "documents": 1,
-            "adapter": null, "installed_at": "2026-11-22T10:00:00Z",
+            "adapter": null, "installed_at": 1_795_000_000_000_i64,
         });
         std::fs::write(customer.receipt(), receipt.to_string()).unwrap();
         let asked = |is_approved| Some(BoardRelease { version: "0.3.0".to_owned(), is_approved });

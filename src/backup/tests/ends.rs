@@ -51,7 +51,7 @@ fn pruning_that_ends_anywhere_loses_no_backup_that_stays() {
     let world = World::new();
     for day in 1..=4_u32 {
         world.commit("changing", &noise(u64::from(day), 1_500_000));
-        world.commit(&format!("only{day}"), &noise(u64::from(day) + 50, 600_000));
+        world.commit(&format!("only{day}"), &noise(u64::from(day) + 50, 1_200_000));
         if day > 1 {
             fs::remove_file(world.customer().lake_pin().join("delta/documents").join(format!("only{}", day - 1)))
                 .unwrap();
