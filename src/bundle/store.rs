@@ -35,16 +35,7 @@ pub(crate) struct Place {
 impl Place {
     pub fn of(models: &Path, digest: &Digest) -> Self {
         let dir = models.join("sha256");
-        let hex = digest.hex();
-        let beside = |ending: &str| dir.join(format!("{hex}.{ending}"));
-        Self {
-            file: dir.join(&hex),
-            part: beside("part"),
-            part_tag: beside("part.tag"),
-            lock: beside("lock"),
-            stamp: beside("ok"),
-            dir,
-        }
+        Self::of_parts(&dir, &dir, digest)
     }
 
     /// The paths of a file that is on its way in another folder than it will be in.
