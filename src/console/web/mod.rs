@@ -1,4 +1,4 @@
-//! The web page: login, questions, passages, feedback, status.
+//! The web page: login, questions, passages, feedback, status, and a yes to an update.
 
 mod approve;
 mod ask;

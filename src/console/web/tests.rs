@@ -180,7 +180,7 @@ async fn strangers_see_the_login_and_nothing_else() {
     for path in ["/api/status", "/api/history", "/api/chunks/x"] {
         assert_eq!(served.get(path).send().await.unwrap().status(), 401, "{path}");
     }
-    for path in ["/api/ask", "/api/feedback"] {
+    for path in ["/api/ask", "/api/feedback", "/api/approve"] {
         let answer = served.post(path).body("{}").send().await.unwrap();
         assert_eq!(answer.status(), 401, "{path}");
     }
@@ -260,7 +260,10 @@ async fn changes_need_the_csrf_token_and_logout_ends_the_session() {
     let judgement = r#"{"interaction_id":"x","verdict":"up"}"#;
     assert_eq!(post("/api/feedback", None, judgement).await.unwrap().status(), 403);
     assert_eq!(post("/api/feedback", Some("0"), judgement).await.unwrap().status(), 403);
-    // With the token the request is read; this session has no such answer.
+    let approval = r#"{"version":"0.2.0"}"#;
+    assert_eq!(post("/api/approve", None, approval).await.unwrap().status(), 403);
+    // With the token the request is read; there is no agent here, and this session has no such answer.
+    assert_eq!(post("/api/approve", Some(&csrf), approval).await.unwrap().status(), 503);
     assert_eq!(post("/api/feedback", Some(&csrf), judgement).await.unwrap().status(), 404);
 
     let log_out = |token: String| {
