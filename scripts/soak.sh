@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs whole what scripts/test.sh samples: kills at 20 random moments of an install, the corpus of real files where it is at hand,
-# and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes about four hours on two cores; each word is a part.
+# and PEFT on torch as the judge of an adapter (which downloads about 5 GB). Takes hours on two cores; each word is a part.
 #
 #   scripts/soak.sh                 the kills, in containers too, updates that go wrong, a backup of 5,000 documents, chaos, the corpus, the bytes
 #   scripts/soak.sh kill            the kills; with `docker` those in containers

@@ -1,8 +1,8 @@
 //! Half an hour of misfortune under a constant load of questions, told by the soak: what runs is well in the end, and every answer that was
 //! given a number is in the table.
 //!
-//! `ZERO711_CHAOS_MINUTES` is how long (30), `ZERO711_CHAOS_SEED` repeats a run, as far as machines repeat anything. The clock of other
-//! processes cannot be moved from here without moving the machine's, so clocks that jump are the agent's own tests.
+//! `ZERO711_CHAOS_MINUTES` is how long (30), `ZERO711_CHAOS_SEED` repeats a run, as far as machines repeat anything. Clocks do not jump here: those
+//! of other processes cannot be moved without moving the machine's.
 
 use std::{
     collections::BTreeMap,
