@@ -49,6 +49,15 @@ pub enum Error {
         /// The last it said.
         said: String,
     },
+    /// The engine did not take the images. They are proven, so that is no fault of the release.
+    #[error("the images of {version} could not be loaded")]
+    Images {
+        /// Whose images.
+        version: String,
+        /// Says why.
+        #[source]
+        source: Box<Error>,
+    },
     /// The way back is not there, so nothing is stopped.
     #[error("{version} could not be put back: {lack}")]
     NoWayBack {
@@ -127,6 +136,7 @@ impl Explain for Error {
             Self::Program { .. } | Self::NotServing { .. } | Self::Worse { .. } => {
                 "`0711 update status` says what was done; ask the maker with `0711 logs` at hand"
             }
+            Self::Images { .. } => "see that the engine runs (`docker info`), then run `0711 update` again",
             Self::Agent(_) => "run `0711 start`",
             Self::Interrupted => "the same command begins again where it stopped",
             _ => return None,
@@ -141,7 +151,7 @@ impl Explain for Error {
             Self::Release(error) => error.exit(),
             Self::Install(error) => error.exit(),
             Self::NoRoom { .. } => Exit::Preflight,
-            Self::Agent(_) => Exit::Unavailable,
+            Self::Agent(_) | Self::Images { .. } => Exit::Unavailable,
             Self::Interrupted => Exit::Interrupted,
             _ => Exit::Failed,
         }

@@ -168,7 +168,7 @@ pub struct Attempt {
     pub changes_data: bool,
     /// How far it is.
     pub stage: Stage,
-    /// How often going back was begun. After [`Attempt::TRIES_MAX`] nobody tries again by himself.
+    /// How often going back was begun, or loading the images failed. After [`Attempt::TRIES_MAX`] nobody tries again by himself.
     #[serde(default)]
     pub tries: u32,
     /// When it began.

@@ -3,6 +3,7 @@ use std::process::Stdio;
 
 use base::Layout;
 use semver::Version;
+use serde::Deserialize;
 use stack::Identity;
 use tokio::process::Command;
 
@@ -59,15 +60,55 @@ impl Program<'_> {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let told = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
-        let text: Vec<char> = String::from_utf8_lossy(told).trim().chars().collect();
-        let last: String = text[text.len().saturating_sub(SAID_CHARACTERS_MAX)..].iter().collect();
-        Err(failed(if last.is_empty() { output.status.to_string() } else { last }))
+        Err(failed(reason(&output.stdout, &output.stderr).unwrap_or_else(|| output.status.to_string())))
     }
+}
+
+/// Returns why a program failed. In its own words where it told (the last line of `--json`, with all causes), else the end of what it printed.
+fn reason(stdout: &[u8], stderr: &[u8]) -> Option<String> {
+    let (stdout, stderr) = (String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
+    if let Some(told) = stdout.trim().lines().next_back().and_then(|line| serde_json::from_str::<Told>(line).ok()) {
+        return Some(std::iter::once(told.error).chain(told.caused_by).collect::<Vec<_>>().join(": "));
+    }
+    let printed = [stderr.trim(), stdout.trim()].into_iter().find(|text| !text.is_empty())?;
+    let skipped = printed.chars().count().saturating_sub(SAID_CHARACTERS_MAX);
+    Some(printed.chars().skip(skipped).collect())
+}
+
+/// What a failed verb prints last with `--json`.
+#[derive(Deserialize)]
+struct Told {
+    error: String,
+    #[serde(default)]
+    caused_by: Vec<String>,
 }
 
 /// Where a version's program is linked from.
 pub(crate) fn linked(layout: &Layout) -> PathBuf {
     let link = layout.binary();
     link.canonicalize().unwrap_or(link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_in_the_programs_own_words() {
+        let check = |stdout: &str, stderr: &str, expect: Option<&str>| {
+            assert_eq!(reason(stdout.as_bytes(), stderr.as_bytes()).as_deref(), expect, "{stdout:?} {stderr:?}");
+        };
+        let failure =
+            r#"{"error":"the agent does not answer","caused_by":["no socket","not found"],"remedy":null,"exit":4}"#;
+        check(
+            &format!("{{\"event\":\"started\"}}\n{failure}\n"),
+            "WARN something else\n",
+            Some("the agent does not answer: no socket: not found"),
+        );
+        check("{\"event\":\"started\"}\n", "thread panicked\n", Some("thread panicked"));
+        check("half a line", "", Some("half a line"));
+        check("", "", None);
+        let long = "ü".repeat(2000);
+        check("", &long, Some(&"ü".repeat(SAID_CHARACTERS_MAX)));
+    }
 }

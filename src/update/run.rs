@@ -199,6 +199,11 @@ impl<'a> Run<'a> {
                         Ok(()) => self.enter(Stage::Ready)?,
                         // Room can be made: the release itself did nothing wrong.
                         Err(error @ Error::NoRoom { .. }) => return Err(error),
+                        // An engine that was started anew, for instance; one that never takes them is no place for it.
+                        Err(error @ Error::Images { .. }) if attempt.tries + 1 < Attempt::TRIES_MAX => {
+                            self.change(|attempt| attempt.tries += 1)?;
+                            return Err(error);
+                        }
                         Err(error) => self.give_up(Stage::Refused, &format!("in the rehearsal: {}", chain(&error)))?,
                     }
                 }
@@ -251,7 +256,10 @@ impl<'a> Run<'a> {
             let new = Program { path: &attempt.program, version: &attempt.to, layout: self.layout };
             let (bundle, roots) = (attempt.bundle.display().to_string(), attempt.root_words());
             let load = ["bundle", "load", &bundle, "--json"].into_iter().chain(roots.iter().map(String::as_str));
-            new.run(&load.collect::<Vec<_>>()).await?;
+            let loaded = new.run(&load.collect::<Vec<_>>()).await;
+            let version = attempt.to.to_string();
+            loaded.map_err(|error| Error::Images { version, source: Box::new(error) })?;
+            self.change(|attempt| attempt.tries = 0)?;
         }
         let old = Program { path: &attempt.old_program, version: &attempt.from, layout: self.layout };
         for (index, customer) in attempt.customers.iter().enumerate() {

@@ -370,7 +370,7 @@ fn ask(base: u16, header: &std::path::Path, question: &str) -> Option<Value> {
 }
 
 /// As an administrator does it, or a package's update.
-fn restart_engine() {
+pub fn restart_engine() {
     if Command::new("systemctl").args(["restart", "docker"]).output().is_ok_and(|output| output.status.success()) {
         return;
     }

@@ -306,7 +306,7 @@ fn a_missing_way_back_is_refused_before_the_stop() {
     assert_eq!(version(&product), "0.1.0");
 }
 
-fn begin(product: &Product, from: &str) -> std::process::Child {
+pub fn begin(product: &Product, from: &str) -> std::process::Child {
     let mut command = product.command(&["update", "--from", from, "--yes", "--json"]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
@@ -323,7 +323,7 @@ fn stage(product: &Product) -> String {
     state["attempt"]["stage"].as_str().unwrap_or_default().to_owned()
 }
 
-fn until_stage(product: &Product, wanted: &str) {
+pub fn until_stage(product: &Product, wanted: &str) {
     let started = Instant::now();
     while stage(product) != wanted {
         assert!(started.elapsed() < Duration::from_secs(300), "it is {}, not {wanted}", stage(product));

@@ -1,14 +1,21 @@
 //! A release replaces another in containers, and is taken back; killed in every stage, one stack serves.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use super::{
-    engine_is_here,
+    docker, engine_is_here,
     installed::{Installed, has_image},
 };
-use crate::update::{Vendor, configure, killed_in_every_stage, version};
+use crate::{
+    chaos::restart_engine,
+    update::{Vendor, begin, configure, killed_in_every_stage, until_stage, version},
+};
 
 /// What the containers run.
 fn images(here: &Installed) -> BTreeSet<String> {
@@ -60,8 +67,40 @@ fn a_release_in_containers_replaces_another_and_is_taken_back() {
     assert_eq!(images(&here), old);
 
     killed_in_every_stage(&here.product, &good, &|expect| serves(&here, expect));
+    an_engine_that_is_started_anew(&here, &good);
     let new = new.into_iter().next().unwrap();
     here.product.ok(&["uninstall", "--purge", "--yes"]);
     assert!(old.iter().chain([&new]).all(|id| !has_image(id)), "an image that was loaded here is left");
     assert!(fs::read_dir(here.product.root.join("var/update")).map_or(0, Iterator::count) == 0);
+}
+
+/// While it loads the images: the release is not to blame, what ran comes back, and the same command goes on.
+fn an_engine_that_is_started_anew(here: &Installed, good: &str) {
+    here.product.run(&["update", "release", "0.2.0"]).expect(0);
+    let tag = docker(&["images", "--format", "{{.ID}} {{.Tag}}"]).expect(0).out;
+    for id in tag.lines().filter_map(|line| line.strip_suffix(" 0.2.0")) {
+        docker(&["rmi", "--force", id]).expect(0);
+    }
+    let mut update = begin(&here.product, good);
+    until_stage(&here.product, "rehearsing");
+    std::thread::sleep(Duration::from_millis(1500));
+    restart_engine();
+    let was_successful = update.wait().unwrap().success();
+    let state = here.product.json(&["update", "status"])["state"].clone();
+    println!("an engine started anew while it loads: {} {}", state["attempt"]["stage"], state["attempt"]["cause"]);
+    let until = Instant::now() + Duration::from_secs(120);
+    let is_back =
+        || here.product.json(&["status"])["roles"].as_array().unwrap().iter().all(|role| role["state"] == "ready");
+    while !is_back() {
+        assert!(Instant::now() < until, "what ran does not come back: {}", here.product.json(&["status"]));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    if !was_successful {
+        assert_eq!(version(&here.product), "0.1.0");
+        // The same command, as often as it is typed: nothing is held against the release.
+        here.product.ok(&["update", "--from", good, "--yes"]);
+    }
+    serves(here, "0.2.0");
+    here.product.ok(&["update", "rollback", "--yes"]);
+    serves(here, "0.1.0");
 }
