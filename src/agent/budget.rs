@@ -1,40 +1,38 @@
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use base::Timestamp;
-
-/// How often a role may end by itself before a person is needed.
+/// How often a role may end by itself before a person is needed. It goes by the time that passes, whatever the clock shows: one that is set
+/// back must not keep a role down.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget {
-    ends: VecDeque<Timestamp>,
+    ends: VecDeque<Instant>,
 }
 
 /// What to do about an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Start again at that time.
-    RetryAt(Timestamp),
+    /// Start again after so long.
+    RetryAfter(Duration),
     /// Do not.
     GiveUp,
 }
 
 const ENDS_MAX: usize = 5;
-const WINDOW_MS: i64 = 10 * 60 * 1000;
+const WINDOW: Duration = Duration::from_secs(10 * 60);
 /// After the first end, doubled with each further one in the window.
-const FIRST_DELAY_MS: i64 = 500;
+const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 impl Budget {
     /// Takes note of an end.
-    pub(crate) fn ended(&mut self, now: Timestamp) -> Verdict {
-        // A clock set back leaves ends in the future: they count as recent, which errs on the side of a person.
-        while self.ends.front().is_some_and(|end| now.millis() - end.millis() > WINDOW_MS) {
+    pub(crate) fn ended(&mut self, now: Instant) -> Verdict {
+        while self.ends.front().is_some_and(|end| now.duration_since(*end) > WINDOW) {
             self.ends.pop_front();
         }
         self.ends.push_back(now);
         if self.ends.len() >= ENDS_MAX {
             return Verdict::GiveUp;
         }
-        let delay = FIRST_DELAY_MS << (self.ends.len() - 1);
-        Verdict::RetryAt(Timestamp::from_millis(now.millis() + delay))
+        Verdict::RetryAfter(FIRST_DELAY * (1 << (self.ends.len() - 1)))
     }
 
     /// Forgets the past: a person said that it may be tried again.
@@ -47,14 +45,10 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
-    }
-
-    fn delays(ends: &[i64]) -> Vec<Option<i64>> {
-        let mut budget = Budget::default();
-        let verdict = |end: &i64| match budget.ended(at(*end)) {
-            Verdict::RetryAt(then) => Some(then.millis() - end * 1000),
+    fn delays(ends: &[u64]) -> Vec<Option<u128>> {
+        let (mut budget, begun) = (Budget::default(), Instant::now());
+        let verdict = |end: &u64| match budget.ended(begun + Duration::from_secs(*end)) {
+            Verdict::RetryAfter(delay) => Some(delay.as_millis()),
             Verdict::GiveUp => None,
         };
         ends.iter().map(verdict).collect()
@@ -72,11 +66,11 @@ mod tests {
 
     #[test]
     fn a_person_gives_a_new_budget() {
-        let mut budget = Budget::default();
-        for end in 0..5 {
-            budget.ended(at(end));
+        let (mut budget, begun) = (Budget::default(), Instant::now());
+        for _ in 0..5 {
+            budget.ended(begun);
         }
         budget.forgive();
-        assert_eq!(budget.ended(at(6)), Verdict::RetryAt(Timestamp::from_millis(6500)));
+        assert_eq!(budget.ended(begun), Verdict::RetryAfter(FIRST_DELAY));
     }
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use base::{Clock, CustomerLayout, Layout, Role, Slug, Timestamp, file};
+use base::{Clock, CustomerLayout, Layout, Role, Slug, file};
 use stack::{Observation, Readiness, RoleRecord, RoleState, Runtime};
 use tokio::sync::mpsc;
 
@@ -82,7 +82,7 @@ const PROBE_EVERY_STARTING: Duration = Duration::from_millis(250);
 /// A later role does not wait longer than this for an earlier one.
 const TURN_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two attempts at an engine that does not answer.
-const ENGINE_WAIT_MS: i64 = 5_000;
+const ENGINE_WAIT: Duration = Duration::from_secs(5);
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 impl Customer {
@@ -271,10 +271,10 @@ impl Customer {
         if runtime.has_networks() && !self.watch.has_looked {
             return;
         }
-        let now = self.clock.now();
-        match &self.at(role).state {
+        let known = self.at(role);
+        match &known.state {
             RoleState::NeedsAPerson { .. } => return,
-            RoleState::BackingOff { until } if now < *until => return,
+            RoleState::BackingOff { .. } if known.backs_off() => return,
             _ => {}
         }
         let is_on_its_way = |earlier: &Role| {
@@ -293,10 +293,20 @@ impl Customer {
             self.ended(role, &format!("cannot make its folder: {error}"), past);
             return;
         }
+        let has_cards = matches!(&**runtime, Runtime::Docker(docker) if docker.has_cards(role));
+        let makes_anew = self.at(role).makes_anew(has_cards, Instant::now());
+        if makes_anew {
+            past.tell(
+                self.clock.now(),
+                &self.slug,
+                role,
+                "its container is made anew: it may have lost its graphics card",
+            );
+        }
         self.starting.insert(role);
         let (slug, runtime, send) = (self.slug.clone(), Arc::clone(runtime), send.clone());
         tokio::spawn(async move {
-            let outcome = start(&runtime, role).await.map_err(|error| StartFailure {
+            let outcome = start(&runtime, role, makes_anew).await.map_err(|error| StartFailure {
                 reason: chain(&error),
                 is_of_engine: matches!(error, stack::Error::Engine { .. }),
             });
@@ -322,7 +332,7 @@ impl Customer {
                     past.tell(now, &slug, role, format!("waits for the engine ({})", failure.reason));
                 }
                 known.last_error = Some(failure.reason);
-                known.state = RoleState::BackingOff { until: Timestamp::from_millis(now.millis() + ENGINE_WAIT_MS) };
+                known.back_off(now, ENGINE_WAIT);
             }
             Err(failure) => self.ended(role, &failure.reason, past),
         }
@@ -336,9 +346,9 @@ impl Customer {
         known.record = None;
         known.restarts += 1;
         known.last_error = Some(how.to_owned());
-        match known.budget.ended(now) {
-            Verdict::RetryAt(until) => {
-                known.state = RoleState::BackingOff { until };
+        match known.budget.ended(Instant::now()) {
+            Verdict::RetryAfter(delay) => {
+                known.back_off(now, delay);
                 past.tell(now, &slug, role, format!("ended ({how}); it is started again"));
             }
             Verdict::GiveUp => {
@@ -498,8 +508,11 @@ impl Customer {
     }
 }
 
-/// Starts a role; a container that somebody removed is made anew first, from the file it was made from.
-async fn start(runtime: &Runtime, role: Role) -> Result<RoleRecord, stack::Error> {
+/// Starts a role; a container that somebody removed, or that is to be another one, is made anew first, from the file it was made from.
+async fn start(runtime: &Runtime, role: Role, makes_anew: bool) -> Result<RoleRecord, stack::Error> {
+    if let (true, Runtime::Docker(docker)) = (makes_anew, runtime) {
+        docker.make_anew(role).await?;
+    }
     match (runtime.start(role).await, runtime) {
         (Err(stack::Error::ContainerAbsent { .. }), Runtime::Docker(docker)) => {
             docker.make_missing().await?;

@@ -33,7 +33,10 @@ struct AgentRecord<'a> {
 /// # Errors
 /// [`Error::AlreadyRuns`] when another agent does not end within ten seconds; [`Error::Write`], [`Error::Listen`].
 pub async fn run(layout: Layout, notify: Notify, shutdown: CancellationToken) -> Result<(), Error> {
-    let clock = Clock::system();
+    run_by(Clock::system(), layout, notify, shutdown).await
+}
+
+async fn run_by(clock: Clock, layout: Layout, notify: Notify, shutdown: CancellationToken) -> Result<(), Error> {
     let write = |path: &Path, source| Error::Write { path: path.to_owned(), source };
     for folder in [layout.run(), layout.agent_dir()] {
         file::private_dir(&folder).map_err(|source| write(&folder, source))?;

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    sync::atomic::{AtomicI64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -60,27 +61,47 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Tells the time. Everything that depends on "now" takes one, so that a test can fix it.
+/// Tells the time. Everything that depends on "now" takes one, so that a test can fix it, or make it jump.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Option<Timestamp>);
+pub struct Clock(Hands);
+
+#[derive(Clone, Copy, Debug)]
+enum Hands {
+    System,
+    Fixed(Timestamp),
+    Moved(&'static AtomicI64),
+}
 
 impl Clock {
     /// The machine's clock.
     pub const fn system() -> Self {
-        Self(None)
+        Self(Hands::System)
     }
 
     /// A clock that stands still at `at`.
     pub const fn fixed(at: Timestamp) -> Self {
-        Self(Some(at))
+        Self(Hands::Fixed(at))
+    }
+
+    /// A clock that goes, and is ahead of the machine's by what stands in `ahead_ms` just then: negative, it is behind.
+    pub const fn moved(ahead_ms: &'static AtomicI64) -> Self {
+        Self(Hands::Moved(ahead_ms))
     }
 
     /// Returns the present moment.
     pub fn now(&self) -> Timestamp {
-        self.0.unwrap_or_else(|| match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
-            Err(before) => Timestamp(-i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX)),
-        })
+        match self.0 {
+            Hands::System => system_now(),
+            Hands::Fixed(at) => at,
+            Hands::Moved(ahead_ms) => Timestamp(system_now().0.saturating_add(ahead_ms.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+fn system_now() -> Timestamp {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+        Err(before) => Timestamp(-i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX)),
     }
 }
 
@@ -121,6 +142,17 @@ mod tests {
         assert_eq!(at.days_until(at.plus_days(10)), 10);
         assert_eq!(at.days_until(at.plus_days(-1)), -1);
         assert!(Timestamp::parse("tomorrow").is_err());
+    }
+
+    #[test]
+    fn a_moved_clock_goes_on_from_where_it_jumped_to() {
+        static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
+        let (clock, before) = (Clock::moved(&AHEAD_MS), Clock::system().now());
+        assert!((0..1000).contains(&(clock.now().millis() - before.millis())));
+        AHEAD_MS.store(-10 * DAY_MS, Ordering::Relaxed);
+        assert_eq!(before.days_until(clock.now()), -10);
+        AHEAD_MS.store(i64::MAX, Ordering::Relaxed);
+        assert_eq!(clock.now().millis(), i64::MAX);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base::Timestamp;
 use stack::{Identity, Movement, RoleRecord, RoleState, Sample};
 use tokio::task::AbortHandle;
 
@@ -16,6 +17,10 @@ pub(super) struct Supervised {
     pub(super) was_ready: bool,
     pub(super) restarts: u32,
     pub(super) budget: Budget,
+    /// It is not started before.
+    not_before: Option<Instant>,
+    /// When its container was made anew last, because it ended.
+    made_anew: Option<Instant>,
     pub(super) last_error: Option<String>,
     pub(super) is_probing: bool,
     pub(super) probed_at: Option<Instant>,
@@ -34,6 +39,9 @@ pub(super) struct Supervised {
 /// Samples read some files of `/proc`.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
+/// A container is made anew at most so often.
+const ANEW_EVERY: Duration = Duration::from_secs(6 * 3600);
+
 impl Default for Supervised {
     fn default() -> Self {
         Self {
@@ -43,6 +51,8 @@ impl Default for Supervised {
             was_ready: false,
             restarts: 0,
             budget: Budget::default(),
+            not_before: None,
+            made_anew: None,
             last_error: None,
             is_probing: false,
             probed_at: None,
@@ -94,6 +104,30 @@ impl Supervised {
         }
     }
 
+    /// It is to be started again after `delay`. What people are shown goes by the clock, the start by the time that passes.
+    pub(super) fn back_off(&mut self, now: Timestamp, delay: Duration) {
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        self.state = RoleState::BackingOff { until: Timestamp::from_millis(now.millis().saturating_add(delay_ms)) };
+        self.not_before = Instant::now().checked_add(delay);
+    }
+
+    /// Returns whether it is not yet time to start it again.
+    pub(super) fn backs_off(&self) -> bool {
+        self.not_before.is_some_and(|moment| Instant::now() < moment)
+    }
+
+    /// Returns whether the start of a role that ended takes a new container, and takes note of it: only where it has graphics cards, and once in
+    /// a while. If that does not help, another one would not either.
+    pub(super) fn makes_anew(&mut self, has_cards: bool, now: Instant) -> bool {
+        let has_ended = matches!(self.state, RoleState::BackingOff { .. });
+        let was_made = self.made_anew.is_some_and(|at| now.duration_since(at) < ANEW_EVERY);
+        let makes_anew = has_cards && has_ended && !was_made;
+        if makes_anew {
+            self.made_anew = Some(now);
+        }
+        makes_anew
+    }
+
     /// It is down, as it should be.
     pub(super) fn rest(&mut self) {
         self.record = None;
@@ -107,5 +141,23 @@ impl Supervised {
         if matches!(self.state, RoleState::BackingOff { .. } | RoleState::NeedsAPerson { .. }) {
             self.state = RoleState::Stopped;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_may_have_lost_its_card_is_made_anew_once() {
+        let (mut known, begun) = (Supervised::default(), Instant::now());
+        let moment = |hours: u64| begun + Duration::from_secs(hours * 3600);
+        assert!(!known.makes_anew(true, moment(0)), "its first start");
+        known.back_off(Timestamp::from_millis(0), Duration::ZERO);
+        assert!(!known.makes_anew(false, moment(0)), "without cards a start is enough");
+        assert_eq!(
+            [0, 1, 5, 7, 8].map(|hours| known.makes_anew(true, moment(hours))),
+            [true, false, false, true, false]
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
 
 use base::config::{FORMAT, ModelRef, ServiceConfig};
 use base::{API_OFFSET, Digest, Role, Slug};
@@ -122,6 +122,12 @@ impl Installation {
     fn agent(&self) -> (JoinHandle<Result<(), Error>>, CancellationToken) {
         let shutdown = CancellationToken::new();
         (tokio::spawn(run(self.layout.clone(), Notify::default(), shutdown.clone())), shutdown)
+    }
+
+    /// One whose clock is ahead by what stands in `ahead_ms`.
+    fn agent_by(&self, ahead_ms: &'static AtomicI64) -> (JoinHandle<Result<(), Error>>, CancellationToken) {
+        let (shutdown, clock) = (CancellationToken::new(), Clock::moved(ahead_ms));
+        (tokio::spawn(run_by(clock, self.layout.clone(), Notify::default(), shutdown.clone())), shutdown)
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&CustomerStatus) -> bool) -> CustomerStatus {
@@ -254,6 +260,38 @@ async fn a_crash_loop_ends_with_a_person_and_a_start_gives_another_chance() {
     let host = audit::Log::host(&installation.layout);
     let refused = "start all roles of `nobody`, who is not here refused";
     assert_eq!(said(&host), [refused, "stop all roles of every customer begun"]);
+}
+
+/// A battery that is empty, a time server that is wrong and put right: what goes by passing time goes on, and no role is given up.
+#[tokio::test]
+async fn a_clock_that_jumps_keeps_no_role_down() {
+    static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
+    const DAY_MS: i64 = 86_400_000;
+    let installation = installation();
+    let (agent, shutdown) = installation.agent_by(&AHEAD_MS);
+    let mut before = installation.until("all ready", |customer| all(customer, &RoleState::Ready)).await;
+    let jumps = [(-10_000, Role::Lake), (3_650, Role::Embed), (0, Role::Llm), (-1, Role::Console), (1, Role::Trainer)];
+    for (days, role) in jumps {
+        // Dead at one time, to be started again at another.
+        kill(pids(&before)[&role].unwrap());
+        AHEAD_MS.store(days * DAY_MS, Ordering::Relaxed);
+        let healed = installation
+            .until(&format!("healed {days} days away"), |customer| {
+                all(customer, &RoleState::Ready) && pids(customer)[&role] != pids(&before)[&role]
+            })
+            .await;
+        let others = |customer: &CustomerStatus| {
+            let mut pids = pids(customer);
+            pids.remove(&role);
+            pids
+        };
+        assert_eq!(others(&healed), others(&before), "another role was touched, {days} days away");
+        before = healed;
+    }
+    assert!(before.roles.iter().all(|role| role.restarts <= 1), "{before:#?}");
+    installation.end().await;
+    shutdown.cancel();
+    agent.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -139,11 +139,36 @@ impl Docker {
     /// [`Error::Compose`] when those files are not what they were: changes are applied by `install` only, with a person looking on.
     pub async fn make_missing(&self) -> Result<(), Error> {
         let turn = Turn::take(&self.layout).await?;
-        if Applied::read(&self.layout).as_ref() != Some(&Applied::now(&self.layout)) {
-            let output = "the files were changed after the containers were made".to_owned();
-            return Err(Error::Compose { file: self.layout.compose(), output });
-        }
+        self.prove_unchanged()?;
         Project::open(&self.containers.project, &self.layout).await.create(turn).await
+    }
+
+    /// Makes a role's container anew, from the files it was made from before. What a container has of the machine's devices and drivers it was
+    /// given when it was made: one that lost its graphics card does not get it back by being started again.
+    ///
+    /// # Errors
+    /// As [`Docker::make_missing`]; the old container is gone only if those files are what they were.
+    pub async fn make_anew(&self, role: Role) -> Result<(), Error> {
+        self.prove_unchanged()?;
+        let engine = Engine::connect().await?;
+        let name = self.containers.name(role);
+        if engine.container(&name).await?.is_some_and(|found| self.is_ours(&found)) {
+            engine.remove(&Made { containers: vec![name], networks: Vec::new() }).await?;
+        }
+        self.make_missing().await
+    }
+
+    /// Returns whether a role's container was given graphics cards.
+    pub fn has_cards(&self, role: Role) -> bool {
+        self.containers.vllm(role).is_some()
+    }
+
+    fn prove_unchanged(&self) -> Result<(), Error> {
+        if Applied::read(&self.layout).as_ref() == Some(&Applied::now(&self.layout)) {
+            return Ok(());
+        }
+        let output = "the files were changed after the containers were made".to_owned();
+        Err(Error::Compose { file: self.layout.compose(), output })
     }
 
     fn is_ours(&self, found: &Container) -> bool {
