@@ -24,6 +24,7 @@
 
 mod backup;
 mod budget;
+mod certificate;
 mod console_door;
 mod customer;
 mod disk;

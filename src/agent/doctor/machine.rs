@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use base::{Clock, Layout, Timestamp};
+use base::{Clock, Layout, Timestamp, file};
 use install::control::Status;
 use license::Seen;
 
 use super::{Notes, Severity};
+use crate::certificate;
 use crate::fingerprint::{Fingerprint, Places};
 
 /// Less memory than this share of all is little.
@@ -18,10 +19,14 @@ const PRESSURE_PERCENT: f64 = 20.0;
 const CLOCK_MARGIN_MS: i64 = 5 * 60 * 1000;
 /// No machine this product runs on had an earlier date.
 const YEAR_2026_MS: i64 = 1_767_225_600_000;
+const CERTIFICATE_BYTES_MAX: u64 = 1 << 20;
+/// A certificate that ends within so many days is told.
+const CERTIFICATE_WARNING_DAYS: i64 = 30;
 
 pub(super) async fn look(layout: &Layout, status: Option<&Status>, notes: &mut Notes, clock: Clock) {
     memory(notes);
     time(layout, notes, clock.now());
+    authority(layout, notes, clock.now());
     notes.look_at("what changed on this machine");
     let changes = match status {
         Some(status) if !status.host.changes.is_empty() => status.host.changes.clone(),
@@ -43,25 +48,11 @@ fn memory(notes: &mut Notes) {
     if let (Some(total), Some(available)) = (field("MemTotal:"), field("MemAvailable:"))
         && available * 100 < total * MEMORY_PERCENT
     {
-        let seen = format!("{} MB of {} MB are available", available / 1024, total / 1024);
-        notes.add(
-            Severity::Warning,
-            None,
-            "memory is short",
-            seen,
-            "end what is not needed, or give this machine more memory",
-        );
+        short(notes, format!("{} MB of {} MB are available", available / 1024, total / 1024));
     }
     let pressure = std::fs::read_to_string("/proc/pressure/memory").unwrap_or_default();
     if let Some(share) = stalled(&pressure).filter(|share| *share > PRESSURE_PERCENT) {
-        let seen = format!("processes waited for memory {share} % of the last ten seconds");
-        notes.add(
-            Severity::Warning,
-            None,
-            "memory is short",
-            seen,
-            "end what is not needed, or give this machine more memory",
-        );
+        short(notes, format!("processes waited for memory {share} % of the last ten seconds"));
     }
     let counted = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
     if let Some(kills) = kills(&counted).filter(|kills| *kills > 0) {
@@ -74,6 +65,11 @@ fn memory(notes: &mut Notes) {
             "see `dmesg | grep -i oom` for which; more memory, or fewer programs, help",
         );
     }
+}
+
+fn short(notes: &mut Notes, seen: String) {
+    let remedy = "end what is not needed, or give this machine more memory";
+    notes.add(Severity::Warning, None, "memory is short", seen, remedy);
 }
 
 /// The share of the last ten seconds in which some process waited (Documentation/accounting/psi.rst of the kernel).
@@ -97,6 +93,34 @@ fn time(layout: &Layout, notes: &mut Notes, now: Timestamp) {
         notes.add(Severity::Warning, None, "the clock is behind", seen, remedy);
     } else if now.millis() < YEAR_2026_MS {
         notes.add(Severity::Warning, None, "the clock is behind", format!("it says {now}"), remedy);
+    }
+}
+
+/// The certificates of the authority that vouches for the update channel: without one that holds, no release is fetched.
+fn authority(layout: &Layout, notes: &mut Notes, now: Timestamp) {
+    let settings = update::Record::new(layout).settings().ok();
+    let Some(path) = settings.and_then(|settings| settings.certificate_authority) else { return };
+    notes.look_at("the certificate authority of the update channel");
+    let remedy = "name a newer one: `0711 update configure --ca FILE`";
+    let text = file::read_bounded(&path, CERTIFICATE_BYTES_MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    // Several are a chain, or an old one beside its successor: the one that holds longest counts.
+    let last = text.and_then(|text| certificate::ends(&text)).and_then(|ends| ends.into_iter().max());
+    let name = path.display();
+    let Some(last) = last else {
+        let what = "the certificate authority of the update channel cannot be read";
+        notes.add(Severity::Warning, None, what, name.to_string(), remedy);
+        return;
+    };
+    match now.days_until(last) {
+        ..0 => {
+            let what = "the certificate authority of the update channel has ended";
+            notes.add(Severity::Broken, None, what, format!("`{name}` ended at {last}"), remedy);
+        }
+        days @ 0..=CERTIFICATE_WARNING_DAYS => {
+            let what = format!("the certificate authority of the update channel ends in {days} days");
+            notes.add(Severity::Warning, None, what, format!("`{name}` ends at {last}"), remedy);
+        }
+        _ => {}
     }
 }
 
