@@ -60,9 +60,11 @@ def main():
     name = "Müller & Söhne GmbH\r".encode()
 
     folders = [f"{args.share}\r".encode(), b"\r"]
-    shown, code = play(command, [name, b"<\r", b"\r", b"DEMO\r", *folders, b"\r", b"0\r", down + down + b"\r"])
+    # The agent looks, a person approves; no address is one word.
+    updates = [down + b"\r", b"nowhere\r", b"https://releases.example.com/stable\r", b"22:00-04:00\r"]
+    shown, code = play(command, [name, b"<\r", b"\r", b"DEMO\r", *folders, b"\r", b"0\r", *updates, down + down + b"\r"])
     failures = []
-    for words in ("mueller-soehne-gmbh", "37 files", "nothing was changed"):
+    for words in ("mueller-soehne-gmbh", "37 files", "is no https address", "each approved by a person", "nothing was changed"):
         if words not in shown:
             failures.append(f"the wizard did not show {words!r}")
     if code != 0:

@@ -3,6 +3,7 @@ use std::{error::Error, fmt};
 use base::{Exit, Explain, Remedy};
 
 /// An error on its way to the user: the chain, the cure and the exit code.
+#[derive(Debug)]
 pub struct Failure {
     chain: Vec<String>,
     pub remedy: Option<Remedy>,

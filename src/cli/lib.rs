@@ -11,6 +11,7 @@ mod local;
 mod printer;
 mod progress;
 mod start;
+mod updates;
 mod verb;
 mod wizard;
 

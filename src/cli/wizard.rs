@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use base::{Exit, Slug};
+use ::update::Policy;
+use base::{Exit, Layout, Slug};
 use dialoguer::{Confirm, Input, MultiSelect, Select, theme::ColorfulTheme};
-use plan::Answers;
+use plan::{Answers, UpdateAnswers};
 
 use crate::{
     failure::{Failure, Outcome},
     printer::{Printer, bytes},
+    updates,
 };
 
 /// How long the search for folders worth proposing, and the count of a typed one, may take.
@@ -29,29 +31,41 @@ enum Question {
     Folders,
     Reach,
     Training,
+    Updates,
     Summary,
 }
 
-const ORDER: [Question; 6] =
-    [Question::Name, Question::License, Question::Folders, Question::Reach, Question::Training, Question::Summary];
+const ORDER: [Question; 7] = [
+    Question::Name,
+    Question::License,
+    Question::Folders,
+    Question::Reach,
+    Question::Training,
+    Question::Updates,
+    Question::Summary,
+];
 
 enum Move {
     On,
     Back,
+    /// There is nothing to ask: on, or back, whichever way the person goes.
+    Past,
     Stop,
 }
 
 /// Asks every question, with what is already known as its default. Returns `None` when the person stops at the summary.
-pub fn ask(printer: Printer, known: Answers, home: Option<&Path>) -> Outcome<Option<Answers>> {
-    printer.note("0711 asks five questions and then shows a summary; nothing is changed before you confirm it.");
+pub fn ask(printer: Printer, known: Answers, home: Option<&Path>, layout: &Layout) -> Outcome<Option<Answers>> {
+    printer.note("0711 asks six questions and then shows a summary; nothing is changed before you confirm it.");
     printer.note(format!("Type {BACK} (or press Esc in a list) to go back, Ctrl-C to stop.\n"));
-    let mut asking = Asking { printer, theme: ColorfulTheme::default(), answers: known, home, proposals: None };
-    let mut at = 0;
+    let theme = ColorfulTheme::default();
+    let mut asking = Asking { printer, theme, answers: known, home, layout, proposals: None };
+    let (mut at, mut goes_back) = (0_usize, false);
     loop {
         match asking.ask(ORDER[at]).map_err(interrupted)? {
             Move::On if ORDER[at] == Question::Summary => return Ok(Some(asking.answers)),
-            Move::On => at += 1,
-            Move::Back => at = at.saturating_sub(1),
+            Move::Past if goes_back => at = at.saturating_sub(1),
+            Move::On | Move::Past => (at, goes_back) = (at + 1, false),
+            Move::Back => (at, goes_back) = (at.saturating_sub(1), true),
             Move::Stop => return Ok(None),
         }
     }
@@ -71,6 +85,7 @@ struct Asking<'a> {
     theme: ColorfulTheme,
     answers: Answers,
     home: Option<&'a Path>,
+    layout: &'a Layout,
     proposals: Option<Vec<host::Proposal>>,
 }
 
@@ -84,6 +99,7 @@ impl Asking<'_> {
             Question::Folders => self.folders(),
             Question::Reach => self.reach(),
             Question::Training => self.training(),
+            Question::Updates => self.updates(),
             Question::Summary => self.summary(),
         }
     }
@@ -215,6 +231,67 @@ impl Asking<'_> {
         }
     }
 
+    /// Asked where the license allows updates and nobody set them up on this machine before.
+    fn updates(&mut self) -> Asked {
+        let allowed = updates::allowed(self.layout, &self.answers.license);
+        let Some(allowed) = allowed.filter(|allowed| !allowed.channels.is_empty() && !updates::are_set_up(self.layout))
+        else {
+            self.answers.updates = None;
+            return Ok(Move::Past);
+        };
+        let mut items = vec![
+            ("nobody looks; a person brings a release (`0711 update --from DIR`)", Policy::Manual),
+            ("the agent looks for releases, a person approves each", Policy::Approve),
+        ];
+        if allowed.is_automatic {
+            items.push(("the agent looks for releases and installs them, in a window", Policy::Automatic));
+        }
+        let known = self.answers.updates.take();
+        let is_known = |(_, policy): &(_, Policy)| known.as_ref().is_some_and(|known| known.policy == *policy);
+        let before = items.iter().position(is_known).unwrap_or(0);
+        let words: Vec<_> = items.iter().map(|(words, _)| *words).collect();
+        let list = Select::with_theme(&self.theme).with_prompt("Newer releases of 0711").items(words).default(before);
+        let policy = match list.interact_opt()?.and_then(|picked| items.get(picked)) {
+            None => {
+                self.answers.updates = known;
+                return Ok(Move::Back);
+            }
+            Some((_, Policy::Manual)) => return Ok(Move::On),
+            Some((_, policy)) => *policy,
+        };
+        let (channel, window) = known.map(|known| (known.channel, known.window)).unwrap_or_default();
+        let channel = loop {
+            let prompt = format!(
+                "Where they come from (an https address, or a folder; channel {})",
+                allowed.channels.join(", ")
+            );
+            match self.line(&prompt, channel.clone())? {
+                None => return Ok(Move::Back),
+                Some(text) if text.starts_with("https://") => break text,
+                Some(text) if !text.is_empty() && expand(&text, self.home).is_dir() => {
+                    break expand(&text, self.home).display().to_string();
+                }
+                Some(text) => {
+                    self.printer.note(format!("  `{text}` is no https address and no folder of this machine"))
+                }
+            }
+        };
+        let window = loop {
+            let prompt = "When the services may be stopped (for instance 22:00-04:00; `always` for any time)";
+            let default = window.clone().unwrap_or_else(|| "always".to_owned());
+            match self.line(prompt, default)? {
+                None => return Ok(Move::Back),
+                Some(text) if text == "always" || text.is_empty() => break None,
+                Some(text) => match text.parse::<::update::Window>() {
+                    Ok(_) => break Some(text),
+                    Err(error) => self.printer.note(format!("  {error}")),
+                },
+            }
+        };
+        self.answers.updates = Some(UpdateAnswers { channel, policy, window });
+        Ok(Move::On)
+    }
+
     fn summary(&mut self) -> Asked {
         let answers = &self.answers;
         let folders: Vec<_> = answers.folders.iter().map(|folder| folder.display().to_string()).collect();
@@ -222,8 +299,12 @@ impl Asking<'_> {
             true => "only this machine".to_owned(),
             false => format!("this machine and {}", answers.console.hosts.join(", ")),
         };
+        let updates = match &answers.updates {
+            None => "off; `0711 update --from DIR` brings a release".to_owned(),
+            Some(updates) => format!("from {}, {}", updates.channel, words_of(updates.policy)),
+        };
         self.printer.note(format!(
-            "\n  company   {}\n  license   {}\n  folders   {}\n  console   {reach}\n  training  {} minutes\n",
+            "\n  company   {}\n  license   {}\n  folders   {}\n  console   {reach}\n  training  {} minutes\n  updates   {updates}\n",
             answers.customer.name,
             answers.license,
             folders.join("\n            "),
@@ -239,6 +320,14 @@ impl Asking<'_> {
             Some(2) => Ok(Move::Stop),
             _ => Ok(Move::Back),
         }
+    }
+}
+
+fn words_of(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Manual => "when a person types it",
+        Policy::Approve => "each approved by a person",
+        Policy::Automatic => "installed by the agent",
     }
 }
 

@@ -38,6 +38,37 @@ pub struct Answers {
     /// Whether the services are processes or containers.
     #[serde(default, skip_serializing_if = "Runtime::is_native")]
     pub runtime: Runtime,
+    /// Where newer releases come from. Absent, nothing is looked for, until `0711 update configure` says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<UpdateAnswers>,
+}
+
+/// Where newer releases come from, and who decides. It holds for the whole machine, and is set up once: what an administrator changes later
+/// stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateAnswers {
+    /// An https address, or a folder.
+    pub channel: String,
+    /// Who decides that a release is installed.
+    #[serde(default)]
+    pub policy: UpdatePolicy,
+    /// When the services may be stopped, `22:00-04:00`; always, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+}
+
+/// Who decides that a release is installed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpdatePolicy {
+    /// Nobody looks for releases; `0711 update` does when a person types it.
+    #[default]
+    Manual,
+    /// The agent looks and prepares; a person approves.
+    Approve,
+    /// The agent installs, in the window.
+    Automatic,
 }
 
 /// What the services run as.
@@ -145,6 +176,7 @@ impl Answers {
             language: Language::default(),
             profile: default_profile(),
             runtime: Runtime::default(),
+            updates: None,
         }
     }
 
@@ -272,6 +304,8 @@ mod tests {
         let mut answers = Answers::new("Eaton", "ENTERPRISE-EATON-2025", vec!["/srv/a b".into(), "/data".into()]);
         answers.console.hosts = vec!["brain.example.com".into()];
         answers.port_base = Some(6100);
+        let (channel, window) = ("https://releases.example.com/stable".into(), Some("22:00-04:00".into()));
+        answers.updates = Some(UpdateAnswers { channel, policy: UpdatePolicy::Approve, window });
         assert_eq!(Answers::from_yaml(&answers.to_yaml().unwrap()).unwrap(), answers);
     }
 

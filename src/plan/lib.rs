@@ -29,7 +29,7 @@ mod render;
 mod slots;
 mod step;
 
-pub use answers::{Answers, ConsoleReach, CustomerAnswers, Language, Runtime};
+pub use answers::{Answers, ConsoleReach, CustomerAnswers, Language, Runtime, UpdateAnswers, UpdatePolicy};
 pub use error::Error;
 pub use fault::{Fault, Faults};
 pub use forecast::{Forecast, Note};

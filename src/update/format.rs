@@ -5,23 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base::{Slug, Timestamp};
+pub use plan::UpdatePolicy as Policy;
 use serde::{Deserialize, Serialize};
 use stack::Identity;
 
 use crate::Window;
-
-/// Who decides that a release is installed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Policy {
-    /// Nobody looks for releases; `0711 update` does when a person types it.
-    #[default]
-    Manual,
-    /// The agent looks and prepares; a person approves.
-    Approve,
-    /// The agent installs, in the window.
-    Automatic,
-}
 
 /// What the administrator wants. Absent, nothing is ever looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

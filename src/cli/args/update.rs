@@ -111,3 +111,13 @@ pub enum PolicyArg {
     /// The agent installs, in the window
     Automatic,
 }
+
+impl From<PolicyArg> for ::update::Policy {
+    fn from(policy: PolicyArg) -> Self {
+        match policy {
+            PolicyArg::Manual => Self::Manual,
+            PolicyArg::Approve => Self::Approve,
+            PolicyArg::Automatic => Self::Automatic,
+        }
+    }
+}

@@ -14,6 +14,7 @@ use crate::{
     local::Parts,
     printer::{duration, shown},
     progress::Progress,
+    updates,
     verb::{
         ask,
         models::Models,
@@ -90,6 +91,7 @@ pub async fn run(context: &Context, args: &InstallArgs, interrupt: CancellationT
         clock: Clock::system(),
     };
     let Some(outcome) = execute(context, &installer, &interrupt).await? else { return Ok(()) };
+    updates::set_up_once(printer, &prepared.layout, plan.answers())?;
     let customer = prepared.layout.customer(plan.slug());
     let here = context.with_customer(plan.slug().clone(), prepared.layout.clone());
     let ends = Ends { receipt: &outcome.receipt, evidence: &outcome.evidence, seconds: started.elapsed().as_secs() };
@@ -129,6 +131,7 @@ async fn resume(context: &Context, args: &InstallArgs, interrupt: &CancellationT
         clock: Clock::system(),
     };
     let Some(outcome) = execute(context, &installer, interrupt).await? else { return Ok(()) };
+    updates::set_up_once(context.printer, &context.layout, plan.answers())?;
     if context.printer.json {
         return context.printer.value(&json!({ "event": "summary", "receipt": outcome.receipt }));
     }

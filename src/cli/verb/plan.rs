@@ -8,7 +8,7 @@ use std::{
 
 use ::bundle::release::{self, VerifiedRelease};
 use ::license::{Found, Seen, Standing, embedded_roots};
-use ::plan::{Answers, Binary, Grant, Image, Inputs, Proposal, Runtime, StepId, make};
+use ::plan::{Answers, Binary, Grant, Image, Inputs, Proposal, Runtime, StepId, UpdateAnswers, make};
 use base::{Clock, CustomerLayout, Digest, Exit, Layout, Slug, file};
 use serde_json::json;
 use stack::docker::Engine;
@@ -18,6 +18,7 @@ use crate::{
     context::{Context, license_dirs, own_binary},
     failure::{During, Failure, Outcome},
     progress::Progress,
+    updates,
     verb::{bundle, models},
     wizard,
 };
@@ -115,7 +116,7 @@ pub fn gather(
         };
     }
     let home = env::var_os("HOME").map(PathBuf::from);
-    Ok(wizard::ask(context.printer, answers, home.as_deref())?.map(|answers| (answers, true)))
+    Ok(wizard::ask(context.printer, answers, home.as_deref(), layout)?.map(|answers| (answers, true)))
 }
 
 fn demo_answers() -> Outcome<Answers> {
@@ -183,6 +184,11 @@ fn apply_flags(context: &Context, answers: &mut Answers, args: &AnswerArgs) -> O
     }
     if let Some(profile) = &args.profile {
         answers.profile.clone_from(profile);
+    }
+    if let Some(channel) = &args.update_channel {
+        let policy = args.update_policy.map(Into::into).unwrap_or_default();
+        let window = args.update_window.clone();
+        answers.updates = Some(UpdateAnswers { channel: updates::address(channel)?, policy, window });
     }
     answers.runtime = match (args.runtime, &args.bundle) {
         (Some(RuntimeArg::Native), _) => Runtime::Native,
@@ -272,6 +278,7 @@ pub async fn examine(layout: &Layout, answers: Answers, release: Option<Verified
     let license = ::license::find(&answers.license, &license_dirs(layout))?;
     let entitlement = license.authenticate(&embedded_roots()?)?;
     entitlement.check_machine(&::plan::machine_hashes(&host::machine_identity()))?;
+    updates::check(&answers, &entitlement)?;
     let slug = answers.slug()?;
     let customer = layout.customer(&slug);
     let seen = Seen::load(&customer.seen())?;

@@ -17,10 +17,11 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::{ConfigureArgs, PolicyArg, UpdateArgs, UpdateVerb},
+    args::{ConfigureArgs, UpdateArgs, UpdateVerb},
     context::{Context, own_binary},
     failure::{During, Failure, Outcome},
     progress::Progress,
+    updates,
     verb::{bundle, fetch},
     wizard,
 };
@@ -99,19 +100,10 @@ fn configure(context: &Context, record: &Record, args: &ConfigureArgs) -> Outcom
         settings = Settings { format: Settings::FORMAT, ..Settings::default() };
     }
     if let Some(channel) = &args.channel {
-        // The agent has another current folder.
-        let here = Path::new(channel);
-        settings.channel = Some(match here.is_dir() {
-            true => here.canonicalize().during("cannot use the channel")?.display().to_string(),
-            false => channel.clone(),
-        });
+        settings.channel = Some(updates::address(channel)?);
     }
     if let Some(policy) = args.policy {
-        settings.policy = match policy {
-            PolicyArg::Manual => Policy::Manual,
-            PolicyArg::Approve => Policy::Approve,
-            PolicyArg::Automatic => Policy::Automatic,
-        };
+        settings.policy = policy.into();
     }
     match args.window.as_deref() {
         Some("always") => settings.window = None,
