@@ -152,6 +152,7 @@ network), 9 with --check: the key did not sign this. Take note of the key's 64 d
     /// Read folders into the lake
     #[command(after_help = "Examples:
   0711 ingest /srv/daten --root ./brain    reads what is new or changed, drops what was deleted
+  0711 ingest --watch                      reads, and keeps the folders of the installation in step from then on
   0711 ingest --report --root ./brain      what could not be read, and why")]
     Ingest(IngestArgs),
     /// Print the text of one file as Markdown
@@ -269,6 +270,15 @@ pub struct AnswerArgs {
     /// Run the services as processes or as containers (default: containers when a bundle is named)
     #[arg(long, value_enum)]
     pub runtime: Option<RuntimeArg>,
+    /// Where newer releases come from: an https address, or a folder (only where no updates were set up before)
+    #[arg(long, value_name = "URL|DIR")]
+    pub update_channel: Option<String>,
+    /// Who decides that a newer release is installed
+    #[arg(long, value_enum, requires = "update_channel")]
+    pub update_policy: Option<PolicyArg>,
+    /// When the services may be stopped for one, for instance `22:00-04:00`
+    #[arg(long, value_name = "TIMES", requires = "update_channel")]
+    pub update_window: Option<String>,
     /// A release bundle: images and models come from it
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
@@ -393,9 +403,22 @@ pub struct IngestArgs {
     /// Believe a folder that is suddenly empty, and forget its documents
     #[arg(long)]
     pub prune: bool,
+    /// Keep the folders of the installation in step from now on, as long as it runs; `off` ends that. Without an installation: read, and
+    /// go on reading what changes until Ctrl-C
+    #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on", require_equals = true)]
+    pub watch: Option<Toggle>,
     /// License: an id, or a file (default: the installed one, else the demo license)
     #[arg(long, value_name = "ID|FILE")]
     pub license: Option<String>,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Toggle {
+    /// From now on
+    On,
+    /// No longer
+    Off,
 }
 
 #[derive(Debug, Args)]

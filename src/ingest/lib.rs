@@ -10,6 +10,7 @@
 //! - a crash or a stop at any instant loses only files in flight, and the next run ends as if nothing had happened;
 //! - documents are forgotten only when their folder was listed whole and their file was not there: a folder that is missing, unreadable or
 //!   suddenly empty costs nothing;
+//! - while the role keeps the folders in step, a run is made when they changed and have come to rest, and no other time;
 //! - links are not followed, and pipes, sockets and devices are never opened;
 //! - customers' bytes are parsed in the worker processes of `extract`, never here.
 //!
@@ -30,6 +31,7 @@ mod report;
 mod run;
 mod serve;
 mod skip;
+mod step;
 mod twins;
 mod walk;
 
@@ -42,3 +44,4 @@ pub use format::{Event, FORMAT, FileReport, FileStatus, FolderReport, FolderStat
 pub use report::read_report;
 pub use run::{Job, limits, run};
 pub use serve::serve;
+pub use step::Sight;

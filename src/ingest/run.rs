@@ -20,6 +20,7 @@ use crate::{
     meter::{Meter, Stage},
     read::Reader,
     report,
+    step::{self, Sight},
     twins::Twins,
     walk::{self, Walk},
 };
@@ -75,6 +76,7 @@ pub async fn run(job: Job, events: &(dyn Fn(Event) + Send + Sync), cancel: Cance
     let mut report =
         Report { format: FORMAT, started: Some(started), seen: walk.files.len() as u64, ..Report::default() };
     let passed_over = walk.passed_over.clone();
+    let sight = Sight::of(&walk);
     let twins = Twins::default();
     let (decision, folders) = decide::decide(walk, known.clone(), job.options);
     refuse_nothing(&folders, decision.kept)?;
@@ -125,6 +127,9 @@ pub async fn run(job: Job, events: &(dyn Fn(Event) + Send + Sync), cancel: Cance
     report.kept = decision.kept;
     report.elsewhere = decision.elsewhere;
     finish(&job, &mut report, &ledger, &meter, passed_over).await?;
+    if !report.interrupted {
+        sight.keep(&job.folders, &job.state_dir)?;
+    }
     Ok(report)
 }
 
@@ -175,8 +180,7 @@ async fn walked(job: &Job, meter: &Meter<'_>, cancel: &CancellationToken) -> Res
     if job.folders.is_empty() {
         return Err(Error::NoFolders);
     }
-    let own = job.state_dir.parent().unwrap_or(&job.state_dir);
-    let own = own.canonicalize().unwrap_or_else(|_| own.to_owned());
+    let own = step::own(&job.state_dir);
     let (folders, stop) = (job.folders.clone(), cancel.clone());
     let (ticks, mut ticked) = mpsc::unbounded_channel();
     let timer = meter.start(Stage::Walk);

@@ -1,13 +1,14 @@
-use std::sync::Mutex;
+use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use ::ingest::{Event, Job, Options, Report, read_report};
+use ::ingest::{Event, Job, Options, Report, Sight, read_report};
 use base::{Clock, Exit, Role, job};
 use extract::worker::Pool;
 use serde_json::json;
+use stack::http::Ask;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::IngestArgs,
+    args::{IngestArgs, Toggle},
     context::{Context, entitlement, own_binary, read_token},
     failure::{During, Failure, Outcome},
     local::Parts,
@@ -22,6 +23,19 @@ pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationTo
     }
     let is_ready = parts.is_ready(Role::Ingest).await;
     parts.or_stopped(Role::Ingest, is_ready)?;
+    if let Some(toggle) = args.watch {
+        match (&parts.config, toggle) {
+            (None, Toggle::On) => return watch_here(context, args, &parts, interrupt).await,
+            (None, Toggle::Off) => {
+                let failure = Failure::new(Exit::Usage, "nothing is installed here, so nothing is watched");
+                return Err(failure.remedy("end `0711 ingest --watch` itself with Ctrl-C"));
+            }
+            (Some(_), toggle) => set_watch(context, &parts, is_ready, toggle == Toggle::On).await?,
+        }
+        if toggle == Toggle::Off {
+            return Ok(());
+        }
+    }
     let report = match (args.folders.is_empty(), &parts.config) {
         (true, Some(_)) if is_ready => {
             let mut progress = Progress::start(context.printer, "reading");
@@ -46,6 +60,62 @@ pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationTo
     }
 }
 
+/// Tells the role whether it keeps the folders in step; it remembers.
+async fn set_watch(context: &Context, parts: &Parts, is_ready: bool, on: bool) -> Outcome {
+    if !is_ready {
+        let failure = Failure::new(Exit::Unavailable, "the service `ingest` does not answer");
+        return Err(failure.remedy("run `0711 start`, then this again"));
+    }
+    let token = read_token(&parts.customer)?;
+    let body = Some(json!({"format": 1, "on": on}));
+    let ask = Ask { token: Some(&token), body, ..Ask::new("PUT", "/v1/watch") };
+    let reply = stack::http::call(&parts.endpoint(Role::Ingest).await?, ask).await?;
+    if reply.status != 200 {
+        return Err(Failure::new(Exit::Failed, format!("the service `ingest` refused: {}", reply.message())));
+    }
+    if !context.printer.json {
+        context.printer.note(match on {
+            true => "the folders are kept in step from now on; `0711 ingest --watch=off` ends that",
+            false => "the folders are no longer kept in step",
+        });
+    }
+    Ok(())
+}
+
+/// Between two looks at folders that nobody else looks after.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Reads, and again whenever the folders changed and have come to rest, until Ctrl-C.
+async fn watch_here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: CancellationToken) -> Outcome {
+    let (state_dir, folders) = (parts.customer.ingest_state(), given(args)?);
+    loop {
+        let report = here(context, args, parts, interrupt.clone()).await?;
+        show(context, &report)?;
+        if report.interrupted {
+            return Ok(());
+        }
+        context.printer.note("what changes is read from now on; Ctrl-C ends that");
+        let mut before = None;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = interrupt.cancelled() => return Ok(()),
+            }
+            let (paths, dir, stop) = (folders.clone(), state_dir.clone(), interrupt.clone());
+            let look = move || {
+                let sight = Sight::take(&paths, &dir, &stop);
+                (sight, sight.was_read(&paths, &dir))
+            };
+            let (sight, was_read) = tokio::task::spawn_blocking(look).await.during("cannot look at the folders")?;
+            match was_read {
+                true => before = None,
+                false if before == Some(sight) => break,
+                false => before = Some(sight),
+            }
+        }
+    }
+}
+
 /// Reads in this process, with workers for the files.
 async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: CancellationToken) -> Outcome<Report> {
     if parts.config.as_ref().is_some_and(|config| config.containers.is_some()) {
@@ -54,16 +124,7 @@ async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: Ca
             failure.remedy("name all folders in `0711 install --folder DIR`, then run `0711 ingest` without a folder")
         );
     }
-    let mut folders = Vec::new();
-    for folder in &args.folders {
-        let act = || format!("cannot read the folder `{}`", folder.display());
-        let found = folder.canonicalize().during(act()).map_err(|failure| failure.remedy("check the path"))?;
-        if !found.is_dir() {
-            let failure = Failure::new(Exit::Usage, format!("`{}` is not a folder", found.display()));
-            return Err(failure.remedy("name the folder it lies in; `0711 extract FILE` shows what one file holds"));
-        }
-        folders.push(found);
-    }
+    let mut folders = given(args)?;
     if folders.is_empty() {
         folders.extend(parts.config.iter().flat_map(|config| config.folders.clone()));
     }
@@ -109,6 +170,21 @@ async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: Ca
     let report = ::ingest::run(job, &show, interrupt).await;
     progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).abandon();
     Ok(report?)
+}
+
+/// The folders that were named, in one spelling.
+fn given(args: &IngestArgs) -> Outcome<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for folder in &args.folders {
+        let act = || format!("cannot read the folder `{}`", folder.display());
+        let found = folder.canonicalize().during(act()).map_err(|failure| failure.remedy("check the path"))?;
+        if !found.is_dir() {
+            let failure = Failure::new(Exit::Usage, format!("`{}` is not a folder", found.display()));
+            return Err(failure.remedy("name the folder it lies in; `0711 extract FILE` shows what one file holds"));
+        }
+        folders.push(found);
+    }
+    Ok(folders)
 }
 
 fn show(context: &Context, report: &Report) -> Outcome {

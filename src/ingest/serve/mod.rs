@@ -1,12 +1,13 @@
 //! The role `ingest`: runs when asked over HTTP, one at a time, confined to what it needs.
 //!
 //! `POST /v1/jobs` starts a run over the configured folders, or over some below them; `GET` and `DELETE /v1/jobs/{id}` watch and stop it;
-//! `GET /v1/report` is the last report; `GET /v1/sandbox` says which walls hold.
+//! `PUT /v1/watch` says whether the role keeps the folders in step by itself; `GET /v1/report` is the last report; `GET /v1/sandbox` says which walls hold.
 
 mod confine;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod work;
 
 use std::{path::Path, thread, time::Duration};
@@ -73,7 +74,9 @@ fn confined(
         .map_err(failed)?;
     runtime.block_on(async move {
         let jobs = base::job::Jobs::open(jobs_dir).map_err(failed)?;
-        let state = routes::State::new(works, jobs.clone(), token, walls);
+        let watch = watch::Watch::new(works.clone(), jobs.clone());
+        tokio::spawn(watch.clone().keep_in_step(shutdown.clone()));
+        let state = routes::State::new(works, jobs.clone(), token, walls, watch);
         let listener = TcpListener::from_std(listener).map_err(failed)?;
         let served = axum::serve(listener, routes::router(state))
             .with_graceful_shutdown(async move { shutdown.cancelled().await })

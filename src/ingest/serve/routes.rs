@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use base::{
     Beat, Role, Secret,
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     confine::Walls,
+    watch::{Wanted, Watch},
     work::{Params, Works},
 };
 use crate::Error;
@@ -34,11 +35,12 @@ struct Inner {
     jobs: Jobs,
     token: Secret,
     walls: Walls,
+    watch: Watch,
 }
 
 impl State {
-    pub fn new(works: Works, jobs: Jobs, token: Secret, walls: Walls) -> Self {
-        Self(Arc::new(Inner { works, jobs, token, walls }))
+    pub fn new(works: Works, jobs: Jobs, token: Secret, walls: Walls, watch: Watch) -> Self {
+        Self(Arc::new(Inner { works, jobs, token, walls, watch }))
     }
 }
 
@@ -48,6 +50,7 @@ pub(super) fn router(state: State) -> Router {
         .route("/v1/jobs", post(start))
         .route("/v1/jobs/{id}", get(status).delete(cancel))
         .route("/v1/report", get(report))
+        .route("/v1/watch", put(watch))
         .route("/v1/sandbox", get(sandbox))
         .route("/v1/pulse", get(pulse))
         .route("/v1/canary", post(canary))
@@ -123,6 +126,20 @@ async fn report(Shared(state): Shared<State>) -> Response {
         Err(error) => {
             tracing::error!(%error, "reading the report broke off");
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be read")
+        }
+    }
+}
+
+async fn watch(Shared(state): Shared<State>, request: Result<Json<Wanted>, JsonRejection>) -> Response {
+    let wanted = match request {
+        Ok(Json(wanted)) => wanted,
+        Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
+    };
+    match state.0.watch.set(wanted) {
+        Ok(()) => Json(wanted).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot keep note of whether the folders are watched");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "whether the folders are watched cannot be kept")
         }
     }
 }

@@ -161,3 +161,41 @@ async fn the_role_ingests_its_folders_behind_walls_and_a_token() {
     let ended = tokio::time::timeout(Duration::from_secs(30), stack.ingest).await.unwrap();
     ended.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_folder_is_kept_in_step() {
+    let stack = Stack::start().await;
+    let set = |on: bool| {
+        let ask = stack.http.put(format!("{}/v1/watch", stack.url)).bearer_auth(stack.token.expose());
+        ask.json(&json!({"format": 1, "on": on})).send()
+    };
+    let counted = |searchable: u64, removed: u64| {
+        let stack = &stack;
+        async move {
+            let wait = async {
+                loop {
+                    let (_, report) = stack.get("/v1/report").await;
+                    if report["searchable"] == searchable && report["removed"] == removed {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            let waited = tokio::time::timeout(Duration::from_secs(90), wait).await;
+            waited.unwrap_or_else(|_| panic!("not {searchable} documents, {removed} removed"));
+        }
+    };
+    stack.world.write("a.txt", "Die Klemme trägt zweiunddreißig Ampere.");
+    assert_eq!(set(true).await.unwrap().status(), StatusCode::OK);
+    counted(1, 0).await;
+    stack.world.write("b.txt", "Die Garantie dauert sechsunddreißig Monate.");
+    fs::remove_file(stack.world.share().join("a.txt")).unwrap();
+    counted(1, 1).await;
+    assert_eq!(set(false).await.unwrap().status(), StatusCode::OK);
+    let unknown = stack.http.put(format!("{}/v1/watch", stack.url)).bearer_auth(stack.token.expose());
+    let unknown = unknown.json(&json!({"on": true})).send().await.unwrap();
+    assert!(unknown.status().is_client_error());
+    stack.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(30), stack.ingest).await.unwrap();
+    ended.unwrap().unwrap();
+}

@@ -45,10 +45,11 @@ impl Params {
 
 /// Makes runs. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Works(Arc<Inner>);
+pub(super) struct Works(pub(super) Arc<Inner>);
 
-struct Inner {
-    config: ServiceConfig,
+pub(super) struct Inner {
+    pub(super) config: ServiceConfig,
+    pub(super) state_dir: PathBuf,
     customer: CustomerLayout,
     lake: lake::Access,
     embedding: Embedding,
@@ -72,6 +73,7 @@ impl Works {
             pool: Pool::new(exe, readers, limits()),
             readers,
             turn: Mutex::new(()),
+            state_dir: customer.ingest_state(),
             config,
             customer,
         })))
@@ -133,7 +135,7 @@ impl Works {
             readers: inner.readers,
             max_file_bytes: limits().max_file_bytes,
             max_documents: inner.config.max_documents,
-            state_dir: inner.customer.ingest_state(),
+            state_dir: inner.state_dir.clone(),
             options: Options { retry: params.retry, prune: params.prune },
             clock: Clock::system(),
         };
