@@ -155,6 +155,14 @@ network), 9 with --check: the key did not sign this. Take note of the key's 64 d
   0711 ingest --watch                      reads, and keeps the folders of the installation in step from then on
   0711 ingest --report --root ./brain      what could not be read, and why")]
     Ingest(IngestArgs),
+    /// Show which domain (etim, product, ctax, none) each document belongs to, or put one right
+    #[command(after_help = "Examples:
+  0711 domains --domain ctax               what the customs and tax tools work on
+  0711 domains set Rechnungen/RE-2026-10482_UBL.xml ctax
+
+Rules decide where a format or its words are clear, the meaning of the text elsewhere; what a person says stays, and counts for
+documents like it.")]
+    Domains(DomainsArgs),
     /// Print the text of one file as Markdown
     #[command(after_help = "Examples:
   0711 extract Datenblatt.pdf
@@ -419,6 +427,52 @@ pub enum Toggle {
     On,
     /// No longer
     Off,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct DomainsArgs {
+    /// Only those of this domain
+    #[arg(long, value_enum)]
+    pub domain: Option<DomainArg>,
+    #[command(subcommand)]
+    pub verb: Option<DomainsVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DomainsVerb {
+    /// Say where a document belongs
+    Set {
+        /// Its path below its folder, or the end of it
+        document: String,
+        /// Where it belongs
+        #[arg(value_enum)]
+        domain: DomainArg,
+    },
+}
+
+/// Where a document belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DomainArg {
+    /// Catalogues and their classification
+    Etim,
+    /// What is made: datasheets, manuals, certificates, prices
+    Product,
+    /// Customs and taxes
+    Ctax,
+    /// None of them
+    None,
+}
+
+impl From<DomainArg> for ::ingest::Domain {
+    fn from(domain: DomainArg) -> Self {
+        match domain {
+            DomainArg::Etim => Self::Etim,
+            DomainArg::Product => Self::Product,
+            DomainArg::Ctax => Self::Ctax,
+            DomainArg::None => Self::None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

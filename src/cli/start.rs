@@ -114,6 +114,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Footprint => verb::footprint::run(&context).await,
             Verb::Egress(args) => verb::egress::run(&context, &args).await,
             Verb::Ingest(args) => verb::ingest::run(&context, &args, interrupt).await,
+            Verb::Domains(args) => verb::domains::run(&context, &args).await,
             Verb::Extract(args) => verb::extract::run(&context, &args).await,
             Verb::Search(args) => verb::search::run(&context, &args).await,
             Verb::Ask(args) => verb::ask::run(&context, &args).await,

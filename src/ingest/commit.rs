@@ -9,6 +9,7 @@ use tokio::{sync::mpsc::Receiver, time::Instant};
 use crate::{
     Error,
     admission::Admission,
+    classify::Classifier,
     format::Event,
     item::{Item, Origin},
     ledger::Ledger,
@@ -32,6 +33,7 @@ pub(crate) struct Committer<'a> {
     pub ledger: &'a Ledger,
     pub meter: &'a Meter<'a>,
     pub clock: Clock,
+    pub classifier: &'a Classifier,
 }
 
 impl Committer<'_> {
@@ -96,7 +98,8 @@ impl Committer<'_> {
         let mut put_down = Vec::new();
         let now_ms = self.clock.now().millis();
         for (index, file, origin) in files {
-            let (row, chunks): (DocumentRow, Vec<ChunkRow>) = items[index].rows(&file, now_ms);
+            let (mut row, chunks): (DocumentRow, Vec<ChunkRow>) = items[index].rows(&file, now_ms);
+            self.classifier.classify(&mut row, &chunks);
             if !self.admission.admit(file.todo.known.as_deref(), &row) {
                 self.ledger.over_limit(&file.todo);
                 self.meter.file_done(file.stamp.size_bytes);

@@ -45,6 +45,8 @@ pub enum Error {
     },
     #[error("there is no report `{path}`: nothing was ingested yet", path = .path.display())]
     NoReport { path: PathBuf },
+    #[error("cannot find the document `{document}`: {why}")]
+    NoDocument { document: String, why: String },
     #[error("cannot serve the role `ingest`")]
     Serve {
         #[source]
@@ -61,6 +63,7 @@ impl Explain for Error {
             Self::NoFolders => "name a folder: `0711 ingest FOLDER`",
             Self::Locked { .. } => "wait for it to end, or stop it with Ctrl-C, then run `0711 ingest` again",
             Self::NoReport { .. } => "run `0711 ingest FOLDER` first",
+            Self::NoDocument { .. } => "`0711 domains` lists them; give the path as it stands there",
             Self::ReadReport { .. } => "run `0711 ingest` again: it writes a new report",
             Self::WriteReport { .. } => "make room on the disk and run `0711 ingest` again",
             Self::Lake { source, .. } => return source.remedy(),
@@ -73,7 +76,7 @@ impl Explain for Error {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::NoFolder { .. } | Self::NoFolders => Exit::Usage,
+            Self::NoFolder { .. } | Self::NoFolders | Self::NoDocument { .. } => Exit::Usage,
             Self::Locked { .. } => Exit::Locked,
             Self::Lake { source, .. } => source.exit(),
             Self::Embed { source } => source.exit(),

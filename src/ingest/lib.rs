@@ -17,7 +17,9 @@
 //! It refuses to read more documents than the license allows, and says which ones it left out.
 
 mod admission;
+mod classify;
 mod commit;
+mod correct;
 mod decide;
 mod embed;
 mod error;
@@ -38,6 +40,8 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use classify::Domain;
+pub use correct::{Corrected, correct, domain_of};
 pub use decide::Options;
 pub use error::Error;
 pub use format::{Event, FORMAT, FileReport, FileStatus, FolderReport, FolderState, Progress, Report, Stages};

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     admission::Admission,
+    classify::Classifier,
     commit::Committer,
     decide::{self, Options, Todo},
     embed::embed,
@@ -102,6 +103,11 @@ pub async fn run(job: Job, events: &(dyn Fn(Event) + Send + Sync), cancel: Cance
     let removed = decision.remove.clone();
     let ledger = Ledger::new(decision.unchanged, removed.iter().cloned().collect());
     let admission = Admission::new(decision.searchable, job.max_documents);
+    let has_todo = !decision.todo.is_empty();
+    let classifier = match has_todo {
+        true => Classifier::open(&job.embedding, &job.state_dir).await?,
+        false => Classifier::default(),
+    };
     let committer = Committer {
         lake: &job.lake,
         twins: &twins,
@@ -109,8 +115,8 @@ pub async fn run(job: Job, events: &(dyn Fn(Event) + Send + Sync), cancel: Cance
         ledger: &ledger,
         meter: &meter,
         clock: job.clock,
+        classifier: &classifier,
     };
-    let has_todo = !decision.todo.is_empty();
     stages(&job, &committer, decision.todo, &cancel).await?;
     // Only a run that saw everything may forget, and only after files that moved were copied from what it forgets.
     if !cancel.is_cancelled() {

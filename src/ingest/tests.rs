@@ -15,7 +15,7 @@ use extract::worker::Pool;
 use lake::{Access, DocumentRow, DocumentStatus, EmbedSpec, Lake, SearchMode, SearchRequest};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Event, FileStatus, FolderState, Job, Options, Report, limits, run};
+use crate::{Domain, Error, Event, FileStatus, FolderState, Job, Options, Report, correct, domain_of, limits, run};
 
 const MODEL: &str = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f";
 
@@ -379,4 +379,43 @@ async fn the_demo_share_is_searchable_but_for_two_files() {
     assert_eq!(report.searchable, report.seen - 2);
     assert!(report.searchable >= 30 && report.chunks > report.searchable);
     println!("{}", report.render());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_given_a_domain_and_a_person_is_right() {
+    let world = World::new().await;
+    world.write("Datenblatt_KX-4.txt", "Technische Daten der Klemme KX 4: Bemessungsstrom 32 A, Schutzart IP20.");
+    world.write("Zoll.txt", "Zolltarifnummer 85369010, Ursprungserklärung und Intrastat-Meldung für Klemmen.");
+    world.write(
+        "Feier.txt",
+        "Liebe Kolleginnen und Kollegen, am Freitag feiern wir ab 16 Uhr im Hof. Bringt Kuchen mit!",
+    );
+    run(world.job(), &|_| (), CancellationToken::new()).await.unwrap();
+    let domains = async |world: &World| -> BTreeMap<String, (Option<Domain>, String)> {
+        let rows = world.access().documents().await.unwrap();
+        rows.into_iter().map(|row| (row.name.clone(), (domain_of(&row), row.metadata["domain_by"].clone()))).collect()
+    };
+    let first = domains(&world).await;
+    let by = |domain, by: &str| (Some(domain), by.to_owned());
+    assert_eq!(first["Datenblatt_KX-4.txt"], by(Domain::Product, "rules"));
+    assert_eq!(first["Zoll.txt"], by(Domain::Ctax, "rules"));
+    assert_eq!(first["Feier.txt"], by(Domain::None, "meaning"));
+
+    let put = async |document: &str, domain| {
+        correct(world.access(), &world.customer.ingest_state(), document, domain, Clock::system()).await
+    };
+    let corrected = put("Feier.txt", Domain::Product).await.unwrap();
+    assert_eq!((corrected.before, corrected.domain), (Some(Domain::None), Domain::Product));
+    assert!(matches!(put("Fest.txt", Domain::None).await, Err(Error::NoDocument { .. })));
+    assert!(
+        matches!(put(".txt", Domain::None).await, Err(Error::NoDocument { why, .. }) if why.contains("3 documents"))
+    );
+    assert_eq!(domains(&world).await["Feier.txt"], by(Domain::Product, "person"));
+    let found =
+        world.access().search(SearchRequest { mode: SearchMode::Lexical, ..SearchRequest::hybrid("Kuchen", None, 5) });
+    assert_eq!(found.await.unwrap().len(), 1, "its passages are still found, once");
+    // Also when the file changes and is read anew.
+    world.write("Feier.txt", "Liebe Kolleginnen und Kollegen, die Feier ist auf Montag verschoben.");
+    run(world.job(), &|_| (), CancellationToken::new()).await.unwrap();
+    assert_eq!(domains(&world).await["Feier.txt"], by(Domain::Product, "person"));
 }

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    product::{Product, free_port_base},
+    product::{Product, checkout, free_port_base},
     story::install_args,
 };
 
@@ -141,6 +141,45 @@ fn kill_at_random_moments() {
         nothing_was_done_twice(&product);
         println!("round {}: killed after {:.1} s, same end", round + 1, moment.as_secs_f64());
     }
+}
+
+/// `kill -9` of a reading, then the same command again: no document is lost, doubled, or half there.
+#[test]
+fn an_ingestion_killed_at_random_moments_ends_the_same() {
+    let kills: u64 = if std::env::var_os("ZERO711_SOAK").is_some() { 50 } else { 3 };
+    let share = checkout("tests/fixtures/share").display().to_string();
+    let questions = ["KX 4 Bemessungsstrom", "Garantie", "EN 60947-7-1", "Händlerpreis"];
+    // What can be read of a root: the counts, and the passages themselves, whole and in their order.
+    let read = |product: &Product| {
+        let report = product.json(&["ingest", &share]);
+        let counts: Vec<Value> =
+            ["searchable", "empty", "failed", "chunks"].iter().map(|of| report[of].clone()).collect();
+        let found = |question: &&str| {
+            let results = product.json(&["search", question, "-k", "40", "--mode", "lexical"])["results"].clone();
+            let mut passages: Vec<String> =
+                results.as_array().unwrap().iter().map(|hit| hit["text"].to_string()).collect();
+            passages.sort();
+            passages
+        };
+        (counts, questions.iter().map(found).collect::<Vec<_>>())
+    };
+    let whole = Product::new();
+    let begun = Instant::now();
+    whole.json(&["ingest", &share]);
+    let length_ms = u64::try_from(begun.elapsed().as_millis()).unwrap();
+    let expect = read(&whole);
+    drop(whole);
+    for round in 0..kills {
+        let product = Product::new();
+        // The golden ratio spreads the moments evenly over the length of a reading.
+        let moment = Duration::from_millis((round * 618 + 431) % 1000 * length_ms / 1000);
+        let mut child = install(&product, &["ingest".to_owned(), share.clone()]).spawn().unwrap();
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(read(&product), expect, "killed after {moment:?}");
+    }
+    println!("{kills} readings of {length_ms} ms were killed");
 }
 
 #[test]

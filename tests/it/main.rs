@@ -6,6 +6,7 @@ mod backup;
 mod bundle;
 mod chaos;
 mod corpus;
+mod damaged;
 mod docker;
 mod foreign;
 mod formats;

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod conformance;
 pub mod control;
 pub mod doctor;
+pub mod domains;
 pub mod egress;
 pub mod events;
 pub mod evidence;

@@ -14,6 +14,7 @@ use base::{
     Beat, Role, Secret,
     job::{JobRequest, Jobs},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
     watch::{Wanted, Watch},
     work::{Params, Works},
 };
-use crate::Error;
+use crate::{Domain, Error};
 
 /// A request names folders: it is small.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -51,6 +52,7 @@ pub(super) fn router(state: State) -> Router {
         .route("/v1/jobs/{id}", get(status).delete(cancel))
         .route("/v1/report", get(report))
         .route("/v1/watch", put(watch))
+        .route("/v1/domains", put(domain))
         .route("/v1/sandbox", get(sandbox))
         .route("/v1/pulse", get(pulse))
         .route("/v1/canary", post(canary))
@@ -140,6 +142,29 @@ async fn watch(Shared(state): Shared<State>, request: Result<Json<Wanted>, JsonR
         Err(error) => {
             tracing::error!(%error, "cannot keep note of whether the folders are watched");
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "whether the folders are watched cannot be kept")
+        }
+    }
+}
+
+/// Which document belongs where.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Correction {
+    document: String,
+    domain: Domain,
+}
+
+async fn domain(Shared(state): Shared<State>, request: Result<Json<Correction>, JsonRejection>) -> Response {
+    let Correction { document, domain } = match request {
+        Ok(Json(correction)) => correction,
+        Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
+    };
+    match state.0.works.correct(&document, domain).await {
+        Ok(corrected) => Json(corrected).into_response(),
+        Err(error @ Error::NoDocument { .. }) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error) => {
+            tracing::error!(error = super::work::chain(&error), "a document cannot be put right");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "the document cannot be put right")
         }
     }
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{Error, Event, Job, Options, Report, limits, read_report, run};
+use crate::{Corrected, Domain, Error, Event, Job, Options, Report, correct, limits, read_report, run};
 
 /// A job's result names at most this many files; the report has them all.
 const MAX_FILES_IN_RESULT: usize = 100;
@@ -114,6 +114,12 @@ impl Works {
         }
     }
 
+    /// Puts a document into the domain a person named. A run under way is waited for: both write the document's row.
+    pub async fn correct(&self, document: &str, domain: Domain) -> Result<Corrected, Error> {
+        let _turn = self.0.turn.lock().await;
+        correct(&self.0.lake, &self.0.state_dir, document, domain, Clock::system()).await
+    }
+
     pub fn report(&self) -> Result<Report, Error> {
         read_report(&self.0.customer.ingest_state())
     }
@@ -175,7 +181,7 @@ fn progress(event: Event) -> Option<Progress> {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
