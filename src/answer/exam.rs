@@ -8,7 +8,7 @@ use engine::{Chat, Embedder, Embedding, Kind, client::ChatClient};
 use lake::{Access, ChunkRow, Commit, DocumentRow, DocumentStatus, EmbedSpec, Lake};
 use serde::Deserialize;
 
-use crate::{Answer, Brain, Question, promoted};
+use crate::{Answer, Brain, Question, promoted, support::ANSWER_FROM};
 
 /// multilingual-e5-small, as in `bundles/models.yaml`.
 const EMBED_MODEL: &str = "sha256:1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f";
@@ -126,4 +126,36 @@ async fn the_demo_exam_is_passed_without_a_language_model() {
     }
     println!("cited {cited}/16, right {right}/16, abstained {abstained}/4");
     assert!(cited >= 14 && abstained >= 3);
+}
+
+/// The share of pairs of an answerable and an unanswerable question that support puts in the right order (the area under the
+/// ROC curve): what a threshold can make of it at best.
+fn ordered(answerable: &[f32], unanswerable: &[f32]) -> f64 {
+    let pairs = answerable.iter().flat_map(|yes| unanswerable.iter().map(move |no| (yes, no)));
+    let right = pairs.map(|(yes, no)| if yes > no { 1.0 } else { f64::from(u8::from(yes == no)) / 2.0 }).sum::<f64>();
+    right / (answerable.len() * unanswerable.len()) as f64
+}
+
+#[tokio::test]
+async fn the_threshold_of_abstention_holds_on_the_calibration_questions() {
+    let dir = tempfile::tempdir().unwrap();
+    let brain = brain(dir.path()).await;
+    // The threshold was set on every other question; the halves are judged apart.
+    for half in 0..2 {
+        let (mut yes, mut no, mut cited) = (Vec::new(), Vec::new(), 0);
+        for item in items("calibration.jsonl").iter().skip(half).step_by(2) {
+            let answer = brain.answer(Question::new(&item.question, "calibration")).await.unwrap();
+            println!("{} {:.2} {} {}", item.id, answer.support, if item.answerable { "yes" } else { "no " }, answer.text);
+            assert_eq!(answer.abstained, answer.support < ANSWER_FROM);
+            cited += usize::from(item.answerable && !answer.abstained && cites(&answer, item));
+            if item.answerable { yes.push(answer.support) } else { no.push(answer.support) }
+        }
+        let share = |all: &[f32]| all.iter().filter(|support| **support >= ANSWER_FROM).count() as f64 / all.len() as f64;
+        let (answered, wrongly, area) = (share(&yes), share(&no), ordered(&yes, &no));
+        println!(
+            "half {half}: of {} answerable {:.0} % answered ({cited} with the right source), of {} others {:.0} % answered, area {area:.3}",
+            yes.len(), answered * 100.0, no.len(), wrongly * 100.0
+        );
+        assert!(answered >= 0.8 && wrongly <= 0.15 && area >= 0.93);
+    }
 }

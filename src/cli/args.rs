@@ -171,6 +171,7 @@ documents like it.")]
     /// Find passages: vectors and words together
     #[command(after_help = "Examples:
   0711 search \"Bemessungsstrom WDU 2.5\" -k 5
+  0711 search \"Gewährleistung\" --folder Verträge/2024 --format pdf
   0711 search --queries fragen.jsonl -k 100 --run out.tsv")]
     Search(SearchArgs),
     /// Ask a question; the answer names its sources
@@ -491,6 +492,18 @@ pub struct SearchArgs {
     /// Which lists count
     #[arg(long, value_enum, default_value_t = SearchMode::Hybrid)]
     pub mode: SearchMode,
+    /// Only passages in this language (de, en, …); may be given more than once, as the next three may
+    #[arg(long, value_name = "CODE")]
+    pub language: Vec<String>,
+    /// Only documents of this format (pdf, xlsx, …)
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Vec<String>,
+    /// Only documents in this folder or below it: a way below an ingested folder, or an absolute one
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Vec<String>,
+    /// Only this document: its way below the ingested folder, its name, or its id
+    #[arg(long, value_name = "DOCUMENT")]
+    pub document: Vec<String>,
     /// Many queries: lines of {"id","text"}
     #[arg(long, value_name = "FILE.jsonl", requires = "run", conflicts_with = "query")]
     pub queries: Option<PathBuf>,

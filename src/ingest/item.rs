@@ -147,8 +147,26 @@ impl Item {
 /// Headings must not push the passage out of the model's window.
 const MAX_CONTEXT_CHARS: usize = 160;
 
-/// Returns a file name as words: `Preisliste_2026_Händler.csv` is "Preisliste 2026 Händler".
+/// Returns a file name as words: `Preisliste_2026_Händler.csv` is "Preisliste 2026 Händler". A name that is only a number
+/// (`00048213.txt`, as archives give them) says nothing, and would only draw the passage away from its meaning.
 fn readable(file_name: &str) -> String {
     let stem = file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem);
+    if stem.chars().filter(|char| char.is_alphabetic()).count() < 2 {
+        return String::new();
+    }
     stem.replace(['_', '-', '+'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_words_and_numbers_are_not() {
+        assert_eq!(readable("Preisliste_2026_Händler.csv"), "Preisliste 2026 Händler");
+        assert_eq!(readable("KX-4.pdf"), "KX 4");
+        for name in ["00048213.txt", "p12.txt", "2024-06-18.eml", "7"] {
+            assert_eq!(readable(name), "", "{name}");
+        }
+    }
 }

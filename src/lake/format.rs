@@ -162,12 +162,33 @@ pub struct SearchRequest {
     pub mode: SearchMode,
     /// How long each list is before they are fused; at least `k`.
     pub candidates: usize,
+    /// What a passage must be to be ranked at all.
+    #[serde(default, skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
+}
+
+/// What passages must be, decided before anything is ranked, so that `k` hits are `k` fitting ones. An empty list asks for
+/// nothing; of a list, one entry must fit; of several lists, each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// ISO 639-1 codes: of the passage, or of its document where the passage has none.
+    #[serde(default)]
+    pub languages: Vec<String>,
+    /// Formats as in [`DocumentRow::format`].
+    #[serde(default)]
+    pub formats: Vec<String>,
+    /// Folders: a way below a source (`Zertifikate/2024`), or an absolute one.
+    #[serde(default)]
+    pub folders: Vec<String>,
+    /// Documents: the way below the source, the file's name, or the id.
+    #[serde(default)]
+    pub documents: Vec<String>,
 }
 
 impl SearchRequest {
     /// A hybrid search for `k` hits with lists of 100, or of `k` when that is more.
     pub fn hybrid(text: impl Into<String>, vector: Option<Vec<f32>>, k: usize) -> Self {
-        Self { text: text.into(), vector, k, mode: SearchMode::Hybrid, candidates: k.max(100) }
+        Self { text: text.into(), vector, k, mode: SearchMode::Hybrid, candidates: k.max(100), filter: Filter::default() }
     }
 }
 
@@ -195,6 +216,9 @@ pub struct Hit {
     pub vector_rank: Option<usize>,
     /// The rank in the list by BM25, from 1.
     pub lexical_rank: Option<usize>,
+    /// Other documents that say the same in nearly the same words, the better ranked first; they have no hit of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
 }
 
 /// One question and what was answered.

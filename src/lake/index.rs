@@ -11,11 +11,13 @@ use std::{
 use lance::Dataset;
 
 use crate::{
-    DocumentRow, DocumentStatus, SearchMode,
+    DocumentRow, DocumentStatus, Filter, SearchMode,
     analysis::QueryTerm,
     fusion::{Fused, best, fuse},
-    lexical::Lexical,
+    lexical::{Lexical, Words},
     matrix::Matrix,
+    tongue::{Evened, Tongues},
+    twin::Mark,
 };
 
 pub(crate) struct Index {
@@ -27,6 +29,7 @@ pub(crate) struct Index {
     by_document: HashMap<String, Vec<u32>>,
     lexical: Lexical,
     matrix: Matrix,
+    tongues: Tongues,
     dead: usize,
 }
 
@@ -34,12 +37,40 @@ struct Slot {
     id: Arc<str>,
     document: Arc<DocumentRow>,
     row: u64,
+    mark: Mark,
+    language: u8,
     live: bool,
+}
+
+/// One chunk to be found.
+pub(crate) struct Entry<'a> {
+    pub id: &'a str,
+    pub document_id: &'a str,
+    pub terms: &'a str,
+    pub language: Option<&'a str>,
+    pub vector: &'a [f32],
+    /// Its row's address in the dataset.
+    pub row: u64,
+}
+
+/// What is looked for.
+pub(crate) struct Wanted<'a> {
+    pub words: &'a [QueryTerm],
+    /// The question's language, if it can be told.
+    pub language: Option<&'a str>,
+    pub vector: Option<&'a [f32]>,
+    pub mode: SearchMode,
+    pub k: usize,
+    /// How long each list is; at least `k`.
+    pub candidates: usize,
+    pub filter: &'a Filter,
 }
 
 /// One slot that was found.
 pub(crate) struct Candidate {
     pub fused: Fused,
+    /// Other documents that say the same.
+    pub copies: Vec<Arc<DocumentRow>>,
     pub document: Arc<DocumentRow>,
     pub chunk_id: Arc<str>,
     pub row: u64,
@@ -57,6 +88,7 @@ impl Index {
             by_document: HashMap::new(),
             lexical: Lexical::default(),
             matrix: Matrix::new(dimension),
+            tongues: Tongues::default(),
             dead: 0,
         }
     }
@@ -66,17 +98,19 @@ impl Index {
     }
 
     /// Adds a chunk of a known document. Returns false when the document is unknown.
-    pub fn insert_chunk(&mut self, id: &str, document_id: &str, terms: &str, vector: &[f32], row: u64) -> bool {
-        let Some(document) = self.documents.get(document_id) else {
+    pub fn insert_chunk(&mut self, entry: Entry<'_>) -> bool {
+        let Some(document) = self.documents.get(entry.document_id) else {
             return false;
         };
         let slot = self.slots.len() as u32;
-        let id: Arc<str> = id.into();
-        self.slots.push(Slot { id: id.clone(), document: document.clone(), row, live: true });
+        let id: Arc<str> = entry.id.into();
+        let language = self.tongues.number(entry.language.or(document.language.as_deref()));
+        let mark = Mark::of(entry.terms);
+        self.slots.push(Slot { id: id.clone(), document: document.clone(), row: entry.row, mark, language, live: true });
         self.by_id.insert(id, slot);
-        self.by_document.entry(document_id.to_owned()).or_default().push(slot);
-        self.lexical.push(terms);
-        self.matrix.push(vector);
+        self.by_document.entry(entry.document_id.to_owned()).or_default().push(slot);
+        self.lexical.push(entry.terms);
+        self.matrix.push(entry.vector);
         true
     }
 
@@ -159,58 +193,113 @@ impl Index {
     }
 
     /// Finds the best `k` chunks.
-    pub fn search(
-        &self,
-        query: &[QueryTerm],
-        vector: Option<&[f32]>,
-        mode: SearchMode,
-        k: usize,
-        candidates: usize,
-    ) -> Vec<Candidate> {
-        let depth = candidates.max(k);
-        let cosines = vector.map(|vector| self.matrix.dot(vector)).unwrap_or_default();
-        let (words, scores) =
-            if mode == SearchMode::Vector { (Vec::new(), Vec::new()) } else { self.lexical.search(query, depth) };
-        let meaning: Vec<u32> = if mode == SearchMode::Lexical {
-            Vec::new()
-        } else {
-            let live = (0..cosines.len() as u32).filter(|slot| self.slots[*slot as usize].live);
-            best(live, depth, |slot| (cosines[*slot as usize], std::cmp::Reverse(*slot)))
+    pub fn search(&self, wanted: &Wanted<'_>) -> Vec<Candidate> {
+        let (k, mode) = (wanted.k, wanted.mode);
+        // A passage's twins take places in the lists and none among the hits.
+        let depth = wanted.candidates.max(k).saturating_add(k.min(TWINS));
+        let allowed = self.allowed(wanted.filter);
+        let may = |slot: u32| self.slots[slot as usize].live && allowed.as_ref().is_none_or(|all| all[slot as usize]);
+        let cosines = wanted.vector.map(|vector| self.matrix.dot(vector)).unwrap_or_default();
+        let evened = self.evened(&cosines, wanted.language);
+        let near = |slot: u32| {
+            let cosine = cosines.get(slot as usize).copied().unwrap_or(0.0);
+            cosine + evened.lift(self.slots[slot as usize].language)
         };
-        let score = |fused: Fused| match mode {
-            SearchMode::Hybrid => fused.score,
-            SearchMode::Vector => cosines[fused.slot as usize],
-            SearchMode::Lexical => scores[fused.slot as usize],
+        let words = match mode {
+            SearchMode::Vector => Words::default(),
+            _ => self.lexical.search(wanted.words, depth, may),
+        };
+        let meaning: Vec<u32> = match mode {
+            SearchMode::Lexical => Vec::new(),
+            _ => best((0..cosines.len() as u32).filter(|slot| may(*slot)), depth, |slot| {
+                (near(*slot), std::cmp::Reverse(*slot))
+            }),
         };
         let fused = match mode {
-            SearchMode::Hybrid => fuse(&meaning, &words, k),
+            SearchMode::Hybrid => {
+                let is_foreign = |slot: u32| evened.is_foreign(self.slots[slot as usize].language);
+                fuse(&meaning, |slot| near(slot) / evened.deviation, &words, is_foreign, depth)
+            }
             // One list alone keeps its own order, whatever the weights of the fusion are.
-            SearchMode::Vector => alone(&meaning, k, |index| (Some(index), None)),
+            SearchMode::Vector => alone(&meaning, |slot, rank| (near(slot), Some(rank), None)),
             SearchMode::Lexical => {
-                let words: Vec<u32> = words.iter().map(|found| found.slot).collect();
-                alone(&words, k, |index| (None, Some(index)))
+                let found: Vec<u32> = words.best.iter().map(|found| found.slot).collect();
+                alone(&found, |slot, rank| (words.score(slot), None, Some(rank)))
             }
         };
-        let candidate = |fused: Fused| {
-            let slot = &self.slots[fused.slot as usize];
-            let lexical_score = scores.get(fused.slot as usize).copied();
-            Candidate {
-                fused: Fused { score: score(fused), ..fused },
-                document: slot.document.clone(),
-                chunk_id: slot.id.clone(),
-                row: slot.row,
-                similarity: cosines.get(fused.slot as usize).copied(),
-                lexical_score: lexical_score.filter(|score| *score > 0.0),
+        self.apart(fused, k)
+            .into_iter()
+            .map(|(fused, copies)| {
+                let slot = &self.slots[fused.slot as usize];
+                Candidate {
+                    fused,
+                    copies,
+                    document: slot.document.clone(),
+                    chunk_id: slot.id.clone(),
+                    row: slot.row,
+                    similarity: cosines.get(fused.slot as usize).copied(),
+                    lexical_score: Some(words.score(fused.slot)).filter(|score| *score > 0.0),
+                }
+            })
+            .collect()
+    }
+
+    /// Returns which slots a filter lets through; `None` is all.
+    fn allowed(&self, filter: &Filter) -> Option<Vec<bool>> {
+        if filter.is_empty() {
+            return None;
+        }
+        let mut allowed = vec![false; self.slots.len()];
+        for (id, slots) in &self.by_document {
+            if self.documents.get(id).is_some_and(|row| filter.fits_document(row)) {
+                for slot in slots {
+                    let language = self.tongues.language(self.slots[*slot as usize].language);
+                    allowed[*slot as usize] = filter.fits_language(language);
+                }
             }
-        };
-        fused.into_iter().map(candidate).collect()
+        }
+        Some(allowed)
+    }
+
+    fn evened(&self, cosines: &[f32], language: Option<&str>) -> Evened {
+        let live = self.slots.iter().zip(cosines).filter(|(slot, _)| slot.live);
+        Evened::of(live.map(|(slot, cosine)| (slot.language, *cosine)), self.tongues.known(language))
+    }
+
+    /// Returns the first `k` that say different things, each with the other documents that say the same.
+    fn apart(&self, fused: Vec<Fused>, k: usize) -> Vec<(Fused, Vec<Arc<DocumentRow>>)> {
+        let mut kept: Vec<(Fused, Vec<Arc<DocumentRow>>)> = Vec::with_capacity(k.min(fused.len()));
+        for one in fused {
+            let slot = &self.slots[one.slot as usize];
+            let is_twin = |(other, _): &(Fused, Vec<_>)| {
+                let mark = self.slots[other.slot as usize].mark;
+                let row = |slot: u32| self.matrix.row(slot as usize);
+                mark.is_twin(&slot.mark, || row(one.slot).iter().zip(row(other.slot)).map(|(a, b)| a * b).sum())
+            };
+            match kept.iter().position(is_twin) {
+                Some(at) => {
+                    let (first, copies) = &mut kept[at];
+                    let is_new = self.slots[first.slot as usize].document.id != slot.document.id
+                        && copies.iter().all(|copy| copy.id != slot.document.id);
+                    if is_new {
+                        copies.push(slot.document.clone());
+                    }
+                }
+                None if kept.len() < k => kept.push((one, Vec::new())),
+                None => {}
+            }
+        }
+        kept
     }
 }
 
-fn alone(slots: &[u32], k: usize, ranks: impl Fn(usize) -> (Option<usize>, Option<usize>)) -> Vec<Fused> {
+/// How much longer lists are at most, so that what falls to twins is made up for.
+const TWINS: usize = 50;
+
+fn alone(slots: &[u32], known: impl Fn(u32, usize) -> (f32, Option<usize>, Option<usize>)) -> Vec<Fused> {
     let one = |(index, slot): (usize, &u32)| {
-        let (vector_rank, lexical_rank) = ranks(index + 1);
-        Fused { slot: *slot, score: 0.0, vector_rank, lexical_rank }
+        let (score, vector_rank, lexical_rank) = known(*slot, index + 1);
+        Fused { slot: *slot, score, vector_rank, lexical_rank }
     };
-    slots.iter().take(k).enumerate().map(one).collect()
+    slots.iter().enumerate().map(one).collect()
 }

@@ -1,6 +1,7 @@
 //! The handle everything goes through: one writer, any number of searches.
 
 use std::{
+    borrow::Cow,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -17,10 +18,11 @@ use crate::{
     SearchRequest, Stats, VersionRow,
     analysis::Analyzer,
     format::JournalLine,
-    index::{Candidate, Index},
+    index::{Candidate, Entry, Index, Wanted},
     journal::Journal,
     pin,
     store::{Step, Store},
+    tongue::language_of,
     vectors::take,
 };
 
@@ -153,7 +155,7 @@ impl Lake {
         check(&commit, self.inner.spec.dimension)?;
         let this = self.clone();
         let (commit, terms) = tokio::task::spawn_blocking(move || {
-            let terms: Vec<_> = commit.chunks.iter().map(|chunk| this.inner.analyzer.terms(&chunk.text)).collect();
+            let terms: Vec<_> = commit.chunks.iter().map(|chunk| this.inner.analyzer.terms(&worded(chunk))).collect();
             (commit, terms)
         })
         .await?;
@@ -173,7 +175,14 @@ impl Lake {
             }
             commit.upsert.into_iter().for_each(|row| index.insert_document(row));
             for ((chunk, terms), address) in commit.chunks.iter().zip(&terms).zip(addresses) {
-                index.insert_chunk(&chunk.id, &chunk.document_id, terms, &chunk.vector, address);
+                index.insert_chunk(Entry {
+                    id: &chunk.id,
+                    document_id: &chunk.document_id,
+                    terms,
+                    language: chunk.language.as_deref(),
+                    vector: &chunk.vector,
+                    row: address,
+                });
             }
         }
         if store.is_scattered() {
@@ -245,7 +254,15 @@ impl Lake {
                 SearchMode::Hybrid | SearchMode::Lexical => this.inner.analyzer.query(&request.text),
             };
             let index = this.index();
-            let found = index.search(&query, request.vector.as_deref(), mode, request.k, request.candidates);
+            let found = index.search(&Wanted {
+                words: &query,
+                language: language_of(&request.text),
+                vector: request.vector.as_deref(),
+                mode,
+                k: request.k,
+                candidates: request.candidates,
+                filter: &request.filter,
+            });
             (index.dataset.clone(), found)
         })
         .await?;
@@ -423,7 +440,14 @@ async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Re
     store
         .vectors
         .load(|chunk| {
-            let known = index.insert_chunk(&chunk.id, &chunk.document_id, &chunk.terms, &chunk.vector, chunk.row);
+            let known = index.insert_chunk(Entry {
+                id: &chunk.id,
+                document_id: &chunk.document_id,
+                terms: &chunk.terms,
+                language: chunk.language.as_deref(),
+                vector: &chunk.vector,
+                row: chunk.row,
+            });
             strays += u64::from(!known);
         })
         .await?;
@@ -461,6 +485,17 @@ fn check(commit: &Commit, dimension: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns what a passage is found by: its text under the headings it does not repeat, which often name the article when the
+/// text says only `Nennstrom 24 A`.
+fn worded(chunk: &ChunkRow) -> Cow<'_, str> {
+    let mut above = String::new();
+    for heading in chunk.heading_path.iter().filter(|heading| !chunk.text.contains(heading.as_str())) {
+        above.push_str(heading);
+        above.push('\n');
+    }
+    if above.is_empty() { Cow::Borrowed(&chunk.text) } else { Cow::Owned(above + &chunk.text) }
+}
+
 fn hit((index, (candidate, chunk)): (usize, (Candidate, ChunkRow))) -> Hit {
     Hit {
         rank: index + 1,
@@ -477,6 +512,7 @@ fn hit((index, (candidate, chunk)): (usize, (Candidate, ChunkRow))) -> Hit {
         lexical_score: candidate.lexical_score,
         vector_rank: candidate.fused.vector_rank,
         lexical_rank: candidate.fused.lexical_rank,
+        copies: candidate.copies.iter().map(|row| row.path.clone()).collect(),
     }
 }
 

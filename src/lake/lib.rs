@@ -21,6 +21,7 @@ mod client;
 mod columns;
 mod durable;
 mod error;
+mod filter;
 mod format;
 mod fusion;
 mod index;
@@ -36,13 +37,15 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tongue;
+mod twin;
 mod vectors;
 
 pub use access::Access;
 pub use client::Client;
 pub use error::Error;
 pub use format::{
-    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Hit, Interaction, Pin, SearchMode,
+    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Filter, Hit, Interaction, Pin, SearchMode,
     SearchRequest, Stats, Verdict, VersionRow, chunk_id, document_id,
 };
 pub use lake::{EmbedSpec, Lake};

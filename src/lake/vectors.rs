@@ -7,7 +7,7 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, RecordBatchIterator},
+    array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, RecordBatchIterator},
     datatypes::{DataType, Field, Float32Type, Schema, SchemaRef, UInt64Type},
 };
 use base::Digest;
@@ -52,6 +52,7 @@ pub(crate) struct Loaded {
     pub id: String,
     pub document_id: String,
     pub terms: String,
+    pub language: Option<String>,
     pub vector: Vec<f32>,
     /// The row's address in the dataset.
     pub row: u64,
@@ -157,13 +158,13 @@ impl Vectors {
     pub async fn load(&self, mut each: impl FnMut(Loaded)) -> Result<(), Error> {
         let failed = || Error::vectors("read");
         let mut scan = self.dataset.scan();
-        scan.project(&["id", "document_id", TERMS, VECTOR]).map_err(failed())?;
+        scan.project(&["id", "document_id", "language", TERMS, VECTOR]).map_err(failed())?;
         scan.with_row_id().scan_in_order(true);
         let mut batches = scan.try_into_stream().await.map_err(failed())?;
         while let Some(batch) = batches.try_next().await.map_err(failed())? {
             let read = CHUNKS.read(&batch);
             let (id, document) = (read.texts("id")?, read.texts("document_id")?);
-            let terms = read.texts(TERMS)?;
+            let (terms, language) = (read.texts(TERMS)?, read.texts("language")?);
             let other = |name: &str| read.damaged(format!("the column `{name}` has another type"));
             let vectors = read.column(VECTOR)?.as_fixed_size_list_opt().ok_or_else(|| other(VECTOR))?;
             let rows = read.column("_rowid")?.as_primitive_opt::<UInt64Type>().ok_or_else(|| other("_rowid"))?;
@@ -174,6 +175,7 @@ impl Vectors {
                     id: id.value(row).to_owned(),
                     document_id: document.value(row).to_owned(),
                     terms: terms.value(row).to_owned(),
+                    language: language.is_valid(row).then(|| language.value(row).to_owned()),
                     vector: vector.values().to_vec(),
                     row: rows.value(row),
                 });

@@ -2,7 +2,7 @@ use std::{fmt::Write as _, path::Path};
 
 use base::{Exit, file};
 use engine::Embedding;
-use lake::{Access, Hit, SearchRequest};
+use lake::{Access, Filter, Hit, SearchRequest};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -29,7 +29,13 @@ pub async fn run(context: &Context, args: &SearchArgs) -> Outcome {
         SearchMode::Lexical => None,
         SearchMode::Hybrid | SearchMode::Vector => Some(parts.embedding().await?),
     };
-    let finder = Finder { lake, embedding, mode: args.mode };
+    let filter = Filter {
+        languages: args.language.clone(),
+        formats: args.format.clone(),
+        folders: args.folder.clone(),
+        documents: args.document.clone(),
+    };
+    let finder = Finder { lake, embedding, mode: args.mode, filter };
     match (&args.query, &args.queries, &args.run) {
         (Some(query), ..) => {
             let hits = finder.find(query, args.k).await?;
@@ -46,6 +52,7 @@ struct Finder {
     lake: Access,
     embedding: Option<Embedding>,
     mode: SearchMode,
+    filter: Filter,
 }
 
 impl Finder {
@@ -59,7 +66,7 @@ impl Finder {
             SearchMode::Vector => lake::SearchMode::Vector,
             SearchMode::Lexical => lake::SearchMode::Lexical,
         };
-        let request = SearchRequest { mode, ..SearchRequest::hybrid(text, vector, k) };
+        let request = SearchRequest { mode, filter: self.filter.clone(), ..SearchRequest::hybrid(text, vector, k) };
         Ok(self.lake.search(request).await?)
     }
 }
@@ -81,6 +88,7 @@ fn print(printer: Printer, hits: &[Hit]) -> Outcome {
                     "chunk_id": hit.chunk_id,
                     "similarity": hit.similarity,
                     "lexical_score": hit.lexical_score,
+                    "copies": hit.copies,
                 })
             })
             .collect();
@@ -100,7 +108,11 @@ fn print(printer: Printer, hits: &[Hit]) -> Outcome {
             printer.bold(&shown(&hit.document)),
             printer.dim(&format!("{:.4}", hit.score))
         ));
-        printer.line(format!("    {}\n", shown(&shortened(&hit.text))));
+        printer.line(format!("    {}", shown(&shortened(&hit.text))));
+        if !hit.copies.is_empty() {
+            printer.line(format!("    {}", printer.dim(&format!("also in {}", shown(&hit.copies.join(", "))))));
+        }
+        printer.line("");
     }
     Ok(())
 }
@@ -173,9 +185,12 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(0.0)
 }
 
-/// One row per document: its best passage. The hits come best first.
+/// One row per document: its best passage, or the better one its own repeats. The hits come best first.
 fn best_per_document(hits: &[Hit], k: usize) -> Vec<(&str, f32)> {
     let mut seen = std::collections::HashSet::new();
-    let first = hits.iter().filter(|hit| seen.insert(hit.document_id.as_str()));
-    first.take(k).map(|hit| (hit.document.as_str(), hit.score)).collect()
+    let named = hits.iter().flat_map(|hit| {
+        let copies = hit.copies.iter().map(String::as_str);
+        std::iter::once(hit.document.as_str()).chain(copies).map(|document| (document, hit.score))
+    });
+    named.filter(|(document, _)| seen.insert(*document)).take(k).collect()
 }
