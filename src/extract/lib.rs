@@ -14,6 +14,7 @@
 //! It refuses to recognise text in images (a scanned page is reported as such) and to guess passwords.
 
 mod archive;
+mod catalog;
 mod chunk;
 mod delimited;
 mod detect;
@@ -35,6 +36,11 @@ mod text;
 pub mod worker;
 mod xml;
 
+pub use catalog::{
+    CatalogEnd, CatalogFormat, CatalogGroup, CatalogHeader, CatalogItem, CatalogReader, ClassSystem, Coded, Extension,
+    Feature, FeatureSet, GroupMember, Logistics, Mime, OrderDetails, Packing, Party, Price, Product, Range, Reference,
+    Tax, Text, TradeItem, Variant, header_blocks, product_blocks, sniff as sniff_catalog,
+};
 pub use chunk::{Chunk, ChunkLimits, chunk};
 pub use error::Error;
 pub use format::{Block, BlockKind, Document, Limits, Outcome};

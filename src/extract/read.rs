@@ -7,7 +7,7 @@ use crate::detect::{Kind, TextKind, detect, detect_text, extension};
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document, Limits, Outcome};
 use crate::language::LanguageDetector;
-use crate::{archive, delimited, encoding, json, mail, markdown, office, sheet, text, xml};
+use crate::{archive, catalog, delimited, encoding, json, mail, markdown, office, sheet, text, xml};
 
 /// Said once, at the outermost archive, however deep the reason lies.
 const NOTHING_INSIDE: &str = "no member could be read: ";
@@ -125,6 +125,7 @@ impl<'a> Reading<'a> {
                 }
             },
             TextKind::Xml => xml::read(content, "xml")?,
+            TextKind::Catalog(format) => self.catalog(content, format)?,
             TextKind::Delimited => {
                 let decimal_comma =
                     decoded.encoding != "UTF-8" || LanguageDetector::new().detect(&head(content)) == Some("de");
@@ -140,6 +141,21 @@ impl<'a> Reading<'a> {
         };
         document.metadata.insert("encoding".to_owned(), decoded.encoding.to_owned());
         Ok(document)
+    }
+
+    /// A catalogue so damaged that not one product can be had is still text.
+    fn catalog(&self, content: &str, format: catalog::CatalogFormat) -> Result<Document, Error> {
+        match (catalog::read(content.as_bytes(), format, self.limits), format) {
+            (Err(error @ Error::Unreadable { .. }), catalog::CatalogFormat::Bmecat) => {
+                let mut document = xml::read(content, "xml")?;
+                document.warnings.push(format!("read as plain XML, because the catalogue is damaged: {error}"));
+                Ok(document)
+            }
+            (Err(Error::Unreadable { .. }), catalog::CatalogFormat::EtimXchange) => {
+                Ok(json::read(content).unwrap_or_else(|| text::read(content, "json")))
+            }
+            (result, _) => result,
+        }
     }
 
     /// A workbook one reader refuses may still open in the other.
@@ -251,7 +267,7 @@ fn mail_bytes<'b>(bytes: &'b [u8], decoded: &'b encoding::Decoded) -> &'b [u8] {
 }
 
 /// The encoding an XML declaration or an HTML head names.
-fn declared_encoding(bytes: &[u8]) -> Option<String> {
+pub(crate) fn declared_encoding(bytes: &[u8]) -> Option<String> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(2048)]).to_lowercase();
     if !head.trim_start().starts_with('<') {
         return None;
