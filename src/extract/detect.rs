@@ -35,6 +35,8 @@ pub(crate) enum TextKind {
     Html,
     Xml,
     Catalog(CatalogFormat),
+    /// XML of an electronic invoice.
+    Invoice,
     Delimited,
     Json,
     Mail,
@@ -284,6 +286,9 @@ pub(crate) fn detect_text(text: &str, name: &str) -> TextKind {
         };
         if root.as_deref() == Some("bmecat") {
             return TextKind::Catalog(CatalogFormat::Bmecat);
+        }
+        if root.is_some() && crate::invoice::sniff(text).is_some() {
+            return TextKind::Invoice;
         }
         match root.as_deref() {
             Some("html" | "head" | "body" | "meta" | "title" | "div" | "p" | "table" | "h1" | "center" | "font") => {

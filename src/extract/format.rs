@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use base::Place;
 use serde::{Deserialize, Serialize};
 
+use crate::invoice::InvoiceReport;
+
 /// What a file says: its blocks in reading order, and what is known about it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
@@ -19,6 +21,9 @@ pub struct Document {
     pub blocks: Vec<Block>,
     /// What was left out or repaired, each a sentence a person understands.
     pub warnings: Vec<String>,
+    /// The invoice the document is, or holds, with the verdict on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoice: Option<Box<InvoiceReport>>,
 }
 
 /// A paragraph, a heading, a table: the smallest piece with a place of its own.

@@ -21,6 +21,7 @@ mod detect;
 mod encoding;
 mod error;
 mod format;
+mod invoice;
 mod json;
 mod language;
 mod mail;
@@ -44,5 +45,10 @@ pub use catalog::{
 pub use chunk::{Chunk, ChunkLimits, chunk};
 pub use error::Error;
 pub use format::{Block, BlockKind, Document, Limits, Outcome};
+pub use invoice::{
+    Address, AllowanceCharge, Attribute, Delivery, DocumentReference, Finding, Identifier, Invoice, InvoiceHeader,
+    InvoiceLine, InvoiceReport, Layer, PaymentMeans, PaymentTerms, Period, Profile, Syntax, Totals, Trader,
+    VatBreakdown, Verdict, read_invoice,
+};
 pub use read::read;
 pub use render::{plain_text, to_markdown};

@@ -7,7 +7,7 @@ use crate::detect::{Kind, TextKind, detect, detect_text, extension};
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document, Limits, Outcome};
 use crate::language::LanguageDetector;
-use crate::{archive, catalog, delimited, encoding, json, mail, markdown, office, sheet, text, xml};
+use crate::{archive, catalog, delimited, encoding, invoice, json, mail, markdown, office, sheet, text, xml};
 
 /// Said once, at the outermost archive, however deep the reason lies.
 const NOTHING_INSIDE: &str = "no member could be read: ";
@@ -81,6 +81,7 @@ impl<'a> Reading<'a> {
                 Err(Error::Unreadable { reason }) => self.second_opinion(bytes, format, name, reason)?,
                 other => other?,
             },
+            Kind::Office("pdf", media_type) => self.pdf(bytes, media_type)?,
             Kind::Office(format, media_type) => office::read(bytes, format, media_type, self.limits)?,
             Kind::Image(format) => {
                 let reason = format!("a {format} image: text recognition (OCR) is not installed");
@@ -126,6 +127,14 @@ impl<'a> Reading<'a> {
             },
             TextKind::Xml => xml::read(content, "xml")?,
             TextKind::Catalog(format) => self.catalog(content, format)?,
+            TextKind::Invoice => match invoice::read(content, bytes) {
+                Some(document) => document,
+                None => {
+                    let mut document = xml::read(content, "xml")?;
+                    document.invoice = Some(Box::new(invoice::unreadable(content)));
+                    document
+                }
+            },
             TextKind::Delimited => {
                 let decimal_comma =
                     decoded.encoding != "UTF-8" || LanguageDetector::new().detect(&head(content)) == Some("de");
@@ -140,6 +149,26 @@ impl<'a> Reading<'a> {
                 .unwrap_or_else(|_| text::read(content, format)),
         };
         document.metadata.insert("encoding".to_owned(), decoded.encoding.to_owned());
+        Ok(document)
+    }
+
+    /// A PDF; where an invoice is attached to it, that comes first and the pages after it.
+    fn pdf(&self, bytes: &[u8], media_type: &str) -> Result<Document, Error> {
+        let embedded = invoice::embedded(bytes);
+        let pages = office::read(bytes, "pdf", media_type, self.limits);
+        let Some(embedded) = embedded else { return pages };
+        let mut document = invoice::read_embedded(&embedded);
+        match pages {
+            Ok(pages) => {
+                // The general extractor reads the attachment once more, as XML of no particular kind.
+                let is_attachment =
+                    |block: &Block| block.place.part.as_deref().is_some_and(|part| part.starts_with(&embedded.name));
+                document.blocks.extend(pages.blocks.into_iter().filter(|block| !is_attachment(block)));
+                document.warnings.extend(pages.warnings);
+                document.metadata.extend(pages.metadata);
+            }
+            Err(error) => document.warnings.push(format!("the pages around the invoice cannot be read: {error}")),
+        }
         Ok(document)
     }
 
