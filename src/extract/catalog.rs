@@ -22,6 +22,7 @@ pub use format::{
     FeatureSet, GroupMember, Logistics, Mime, OrderDetails, Packing, Party, Price, Product, Range, Reference, Tax,
     Text, TradeItem, Variant,
 };
+pub(crate) use reader::sniff_stream;
 pub use reader::{CatalogReader, sniff};
 
 use std::io::Read;

@@ -76,7 +76,7 @@ fn judge(text: &str, embedded: bool) -> Result<(InvoiceReport, String), Error> {
     layers.push(Layer::Rules);
     findings.extend(rules::check(&invoice, root, embedded));
     let verdict = Verdict { valid: findings.is_empty(), data_valid: findings.is_empty(), layers, findings };
-    Ok((InvoiceReport { invoice, verdict }, root.name().to_owned()))
+    Ok((InvoiceReport { part: None, invoice, verdict }, root.name().to_owned()))
 }
 
 fn profile(specification: &str) -> Profile {
@@ -152,7 +152,7 @@ fn unknown_encoding(bytes: &[u8]) -> Option<String> {
     (!is_known).then(|| format!("the encoding it declares (`{label}…`) does not exist"))
 }
 
-fn document(report: InvoiceReport, root: &str, part: Option<&str>) -> Document {
+fn document(mut report: InvoiceReport, root: &str, part: Option<&str>) -> Document {
     let mut document = Document { format: "invoice".to_owned(), ..Document::default() };
     if !root.is_empty() {
         document.blocks = blocks::blocks(&report, root, part);
@@ -174,7 +174,8 @@ fn document(report: InvoiceReport, root: &str, part: Option<&str>) -> Document {
             document.metadata.insert(key.to_owned(), value.to_owned());
         }
     }
-    document.invoice = Some(Box::new(report));
+    report.part = part.map(str::to_owned);
+    document.invoices.push(report);
     document
 }
 

@@ -9,6 +9,9 @@ use crate::format::{Block, BlockKind, Document, Limits, Outcome};
 use crate::language::LanguageDetector;
 use crate::{archive, catalog, delimited, encoding, invoice, json, mail, markdown, office, sheet, text, xml};
 
+/// Invoices kept as data of one file.
+const MAX_INVOICES: usize = 1_000;
+
 /// Said once, at the outermost archive, however deep the reason lies.
 const NOTHING_INSIDE: &str = "no member could be read: ";
 
@@ -41,6 +44,19 @@ pub fn read(bytes: &[u8], name: &str, limits: &Limits) -> Result<Outcome, Error>
         Outcome::Text(document) => finish(document, limits),
         empty => empty,
     })
+}
+
+/// Reads a file too large to hold, where it is one of the formats that are read piece by piece.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] for every other format, and those of [`read`].
+pub(crate) fn read_large(source: impl std::io::Read, size: u64, limits: &Limits) -> Result<Outcome, Error> {
+    let (format, source) = catalog::sniff_stream(source)?;
+    let Some(format) = format else {
+        return Err(Error::TooLarge { what: format!("the file ({size} bytes)"), limit_bytes: limits.max_file_bytes });
+    };
+    catalog::read(source, format, limits).map(|document| finish(document, limits))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
@@ -131,7 +147,7 @@ impl<'a> Reading<'a> {
                 Some(document) => document,
                 None => {
                     let mut document = xml::read(content, "xml")?;
-                    document.invoice = Some(Box::new(invoice::unreadable(content)));
+                    document.invoices.push(invoice::unreadable(content));
                     document
                 }
             },
@@ -265,6 +281,15 @@ pub(crate) fn append(parent: &mut Document, part: Document, name: &str) {
             None => name.to_owned(),
         });
         parent.blocks.push(block);
+    }
+    // An archive may hold more invoices than anybody asks for; that they are there is said by their blocks.
+    let room = MAX_INVOICES.saturating_sub(parent.invoices.len());
+    for mut invoice in part.invoices.into_iter().take(room) {
+        invoice.part = Some(match invoice.part.take() {
+            Some(inner) => format!("{name}/{inner}"),
+            None => name.to_owned(),
+        });
+        parent.invoices.push(invoice);
     }
     parent.warnings.extend(part.warnings.into_iter().map(|warning| format!("{name}: {warning}")));
 }

@@ -43,9 +43,20 @@ impl<R: Read> Iterator for CatalogReader<R> {
     }
 }
 
+/// Tells whether a stream is a catalogue, and gives it back from its beginning.
+pub(crate) fn sniff_stream(mut source: impl Read) -> Result<(Option<CatalogFormat>, impl Read), Error> {
+    let mut head = Vec::new();
+    let taken = source.by_ref().take(SNIFFED_BYTES as u64).read_to_end(&mut head);
+    taken.map_err(|error| Error::unreadable(error.to_string()))?;
+    Ok((sniff(&head), std::io::Cursor::new(head).chain(source)))
+}
+
+/// How much of a file decides what it is.
+const SNIFFED_BYTES: usize = 16 << 10;
+
 /// Tells from the first bytes of a file (a few thousand are enough) whether it is a catalogue.
 pub fn sniff(head: &[u8]) -> Option<CatalogFormat> {
-    let head = &head[..head.len().min(16 << 10)];
+    let head = &head[..head.len().min(SNIFFED_BYTES)];
     let text = match encoding_rs::Encoding::for_bom(head) {
         Some((encoding, length)) => encoding.decode_without_bom_handling(&head[length..]).0,
         None => String::from_utf8_lossy(head),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InvoiceReport {
+    /// Where in the file it is: the XML in a PDF, an attachment of a mail; none for the file itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     pub invoice: Invoice,
     pub verdict: Verdict,
 }

@@ -129,16 +129,16 @@ fn a_document_of_it_can_be_searched() {
 fn damaged_and_hostile_xml_is_not_valid_and_still_text() {
     let cut = &UBL[..UBL.len() - 500];
     let document = document(cut.as_bytes(), "r.xml");
-    let report = document.invoice.as_ref().unwrap();
+    let report = &document.invoices[0];
     assert!(!report.verdict.valid && report.verdict.findings[0].rule == "XML");
     assert!(plain_text(&document).contains("Muster Klemmen GmbH"));
     let bomb = UBL
         .replacen("<ubl:Invoice", "<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><ubl:Invoice", 1)
         .replace("30 Tage netto", "&b;");
-    let report = self::document(bomb.as_bytes(), "r.xml").invoice.unwrap();
+    let report = self::document(bomb.as_bytes(), "r.xml").invoices.remove(0);
     assert!(report.verdict.findings[0].message.contains("`b` is not defined"), "{report:?}");
     let wrong = UBL.replacen("UTF-8", "UTF-8-W/O-BOM", 1);
-    let report = self::document(wrong.as_bytes(), "r.xml").invoice.unwrap();
+    let report = self::document(wrong.as_bytes(), "r.xml").invoices.remove(0);
     assert!(!report.verdict.data_valid && report.invoice.header.number.is_some());
 }
 
@@ -187,14 +187,14 @@ fn pdf_with(name: &str, xml: &str, intent: bool) -> Vec<u8> {
 #[test]
 fn the_invoice_in_a_pdf_is_found_and_the_pages_follow() {
     let document = document(&pdf_with("factur-x.xml", CII_XML, true), "rechnung.pdf");
-    let report = document.invoice.as_ref().unwrap();
+    let report = &document.invoices[0];
     assert!(report.verdict.valid, "{:?}", report.verdict);
     assert_eq!(document.blocks[0].place.to_string(), "part factur-x.xml, /CrossIndustryInvoice");
     let page = document.blocks.last().unwrap();
     assert_eq!((page.text.as_str(), page.place.page), ("Rechnung auf Papier", Some(1)), "{:?}", document.blocks);
     let without = self::document(&pdf_with("factur-x.xml", CII_XML, false), "rechnung.pdf");
-    let verdict = &without.invoice.as_ref().unwrap().verdict;
+    let verdict = &without.invoices[0].verdict;
     assert_eq!((verdict.valid, verdict.data_valid, verdict.findings[0].layer), (false, true, Layer::Container));
     let other = self::document(&pdf_with("daten.xml", "<a>b</a>", true), "rechnung.pdf");
-    assert_eq!((other.format.as_str(), other.invoice), ("pdf", None));
+    assert_eq!((other.format.as_str(), other.invoices.len()), ("pdf", 0));
 }

@@ -25,9 +25,9 @@ fn files(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn report(bytes: &[u8], name: &str) -> Option<Box<InvoiceReport>> {
+fn report(bytes: &[u8], name: &str) -> Option<InvoiceReport> {
     match read(bytes, name, &Limits::default()) {
-        Ok(Outcome::Text(document)) => document.invoice,
+        Ok(Outcome::Text(document)) => document.invoices.into_iter().next(),
         other => panic!("{name}: {other:?}"),
     }
 }
