@@ -26,6 +26,9 @@ pub struct Place {
     pub line_first: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line_last: Option<u32>,
+    /// The way to the element in XML (an XPath of local names), or to the value in JSON (a JSON Pointer).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xpath: Option<String>,
 }
 
 impl Place {
@@ -49,6 +52,11 @@ impl Place {
         Self { sheet: sheet.map(str::to_owned), row_first: Some(first), row_last: Some(last), ..Self::default() }
     }
 
+    /// An element of a structured file, by its path.
+    pub fn xpath(path: impl Into<String>) -> Self {
+        Self { xpath: Some(path.into()), ..Self::default() }
+    }
+
     /// Returns the smallest place that covers `self` and `other`, or `None` when they stand in different parts, sheets or
     /// slides.
     pub fn union(&self, other: &Self) -> Option<Self> {
@@ -59,8 +67,16 @@ impl Place {
         let (row_first, row_last) = span(self.row_first, self.row_last, other.row_first, other.row_last);
         let (line_first, line_last) = span(self.line_first, self.line_last, other.line_first, other.line_last);
         let page_last = page_last.filter(|last| Some(*last) != page);
-        Some(Self { page, page_last, row_first, row_last, line_first, line_last, ..self.clone() })
+        let xpath = common_path(self.xpath.as_deref(), other.xpath.as_deref());
+        Some(Self { page, page_last, row_first, row_last, line_first, line_last, xpath, ..self.clone() })
     }
+}
+
+/// The element that holds both; none where there is no such element, or only one of the two has a path.
+fn common_path(a: Option<&str>, b: Option<&str>) -> Option<String> {
+    let steps: Vec<&str> = a?.split('/').zip(b?.split('/')).take_while(|(a, b)| a == b).map(|(step, _)| step).collect();
+    let path = steps.join("/");
+    (!path.is_empty()).then_some(path)
 }
 
 fn span(
@@ -109,6 +125,10 @@ impl fmt::Display for Place {
         if let Some(line) = self.line_first {
             f.write_str(separator)?;
             range(f, "line", line, self.line_last)?;
+            separator = ", ";
+        }
+        if let Some(path) = &self.xpath {
+            write!(f, "{separator}{path}")?;
         }
         Ok(())
     }
@@ -125,7 +145,17 @@ mod tests {
         assert_eq!(Place::lines(10, 10).to_string(), "line 10");
         let part = Place { part: Some("rechnung.pdf".into()), ..Place::page(2) };
         assert_eq!(part.to_string(), "part rechnung.pdf, page 2");
+        assert_eq!(Place::xpath("/BMECAT/T_NEW_CATALOG/PRODUCT[2]").to_string(), "/BMECAT/T_NEW_CATALOG/PRODUCT[2]");
         assert_eq!(Place::default().to_string(), "");
+    }
+
+    #[test]
+    fn the_place_of_two_elements_is_the_one_that_holds_both() {
+        let place = |path: &str| Place::xpath(path);
+        let both = place("/A/B[1]/C").union(&place("/A/B[1]/D[2]")).unwrap();
+        assert_eq!(both, place("/A/B[1]"));
+        assert_eq!(place("/A/B[1]/C").union(&place("/A/B[12]/C")).unwrap(), place("/A"));
+        assert_eq!(place("/A").union(&Place::default()).unwrap(), Place::default());
     }
 
     #[test]

@@ -166,7 +166,10 @@ documents like it.")]
     /// Print the text of one file as Markdown
     #[command(after_help = "Examples:
   0711 extract Datenblatt.pdf
-  0711 extract Preisliste.xlsx --json      with pages, sheets and rows")]
+  0711 extract Preisliste.xlsx --json      with pages, sheets and rows
+  0711 extract Katalog.xml --as structured one product a line, also of a catalogue too large for memory
+  0711 extract Rechnung.pdf --as structured
+                                           the invoice in it, and which rules of EN 16931 it breaks")]
     Extract(ExtractArgs),
     /// Find passages: vectors and words together
     #[command(after_help = "Examples:
@@ -479,6 +482,17 @@ impl From<DomainArg> for ::ingest::Domain {
 #[derive(Debug, Args)]
 pub struct ExtractArgs {
     pub file: PathBuf,
+    /// What to print: the text, or the data of a catalogue or an invoice as JSON, one product or invoice a line
+    #[arg(long = "as", value_enum, default_value_t = ExtractAs::Text, value_name = "VIEW")]
+    pub view: ExtractAs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExtractAs {
+    /// The text: Markdown, or blocks with their places with --json
+    Text,
+    /// Products with features and prices (BMEcat, ETIM xChange), or invoices with the verdict on them
+    Structured,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod signatures;
 
 use std::io::Cursor;
 
+use crate::catalog::{self, CatalogFormat};
 use crate::encoding::is_binary;
 use signatures::{KNOWN, SIGNATURES};
 
@@ -33,6 +34,9 @@ pub(crate) enum TextKind {
     Markdown,
     Html,
     Xml,
+    Catalog(CatalogFormat),
+    /// XML of an electronic invoice.
+    Invoice,
     Delimited,
     Json,
     Mail,
@@ -280,6 +284,12 @@ pub(crate) fn detect_text(text: &str, name: &str) -> TextKind {
         } else {
             crate::xml::root(text).map(|root| root.to_lowercase())
         };
+        if root.as_deref() == Some("bmecat") {
+            return TextKind::Catalog(CatalogFormat::Bmecat);
+        }
+        if root.is_some() && crate::invoice::sniff(text).is_some() {
+            return TextKind::Invoice;
+        }
         match root.as_deref() {
             Some("html" | "head" | "body" | "meta" | "title" | "div" | "p" | "table" | "h1" | "center" | "font") => {
                 return TextKind::Html;
@@ -299,6 +309,9 @@ pub(crate) fn detect_text(text: &str, name: &str) -> TextKind {
         && matches!(extension.as_str(), "html" | "htm" | "xls" | "doc" | "")
     {
         return TextKind::Html;
+    }
+    if catalog::sniff(start.as_bytes()) == Some(CatalogFormat::EtimXchange) {
+        return TextKind::Catalog(CatalogFormat::EtimXchange);
     }
     match extension.as_str() {
         "md" | "markdown" | "mdown" | "qmd" => TextKind::Markdown,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use base::Place;
 use serde::{Deserialize, Serialize};
 
+use crate::invoice::InvoiceReport;
+
 /// What a file says: its blocks in reading order, and what is known about it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
@@ -19,6 +21,9 @@ pub struct Document {
     pub blocks: Vec<Block>,
     /// What was left out or repaired, each a sentence a person understands.
     pub warnings: Vec<String>,
+    /// The invoices the document is, or holds, each with the verdict on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invoices: Vec<InvoiceReport>,
 }
 
 /// A paragraph, a heading, a table: the smallest piece with a place of its own.
@@ -94,6 +99,8 @@ pub enum Outcome {
 pub struct Limits {
     /// The largest file that is read.
     pub max_file_bytes: u64,
+    /// The largest catalogue that is read: those are read product by product, so that their size costs time only.
+    pub max_catalog_bytes: u64,
     /// How long a worker may take for one file.
     pub timeout_ms: u64,
     /// The address space of a worker.
@@ -112,6 +119,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_file_bytes: 256 << 20,
+            max_catalog_bytes: 16 << 30,
             timeout_ms: 60_000,
             memory_bytes: 2 << 30,
             max_text_bytes: 128 << 20,

@@ -14,12 +14,14 @@
 //! It refuses to recognise text in images (a scanned page is reported as such) and to guess passwords.
 
 mod archive;
+mod catalog;
 mod chunk;
 mod delimited;
 mod detect;
 mod encoding;
 mod error;
 mod format;
+mod invoice;
 mod json;
 mod language;
 mod mail;
@@ -35,8 +37,18 @@ mod text;
 pub mod worker;
 mod xml;
 
+pub use catalog::{
+    CatalogEnd, CatalogFormat, CatalogGroup, CatalogHeader, CatalogItem, CatalogReader, ClassSystem, Coded, Extension,
+    Feature, FeatureSet, GroupMember, Logistics, Mime, OrderDetails, Packing, Party, Price, Product, Range, Reference,
+    Tax, Text, TradeItem, Variant, header_blocks, product_blocks, sniff as sniff_catalog,
+};
 pub use chunk::{Chunk, ChunkLimits, chunk};
 pub use error::Error;
 pub use format::{Block, BlockKind, Document, Limits, Outcome};
+pub use invoice::{
+    Address, AllowanceCharge, Attribute, Delivery, DocumentReference, Finding, Identifier, Invoice, InvoiceHeader,
+    InvoiceLine, InvoiceReport, Layer, PaymentMeans, PaymentTerms, Period, Profile, Syntax, Totals, Trader,
+    VatBreakdown, Verdict, read_invoice,
+};
 pub use read::read;
 pub use render::{plain_text, to_markdown};

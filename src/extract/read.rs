@@ -7,7 +7,10 @@ use crate::detect::{Kind, TextKind, detect, detect_text, extension};
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document, Limits, Outcome};
 use crate::language::LanguageDetector;
-use crate::{archive, delimited, encoding, json, mail, markdown, office, sheet, text, xml};
+use crate::{archive, catalog, delimited, encoding, invoice, json, mail, markdown, office, sheet, text, xml};
+
+/// Invoices kept as data of one file.
+const MAX_INVOICES: usize = 1_000;
 
 /// Said once, at the outermost archive, however deep the reason lies.
 const NOTHING_INSIDE: &str = "no member could be read: ";
@@ -41,6 +44,19 @@ pub fn read(bytes: &[u8], name: &str, limits: &Limits) -> Result<Outcome, Error>
         Outcome::Text(document) => finish(document, limits),
         empty => empty,
     })
+}
+
+/// Reads a file too large to hold, where it is one of the formats that are read piece by piece.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] for every other format, and those of [`read`].
+pub(crate) fn read_large(source: impl std::io::Read, size: u64, limits: &Limits) -> Result<Outcome, Error> {
+    let (format, source) = catalog::sniff_stream(source)?;
+    let Some(format) = format else {
+        return Err(Error::TooLarge { what: format!("the file ({size} bytes)"), limit_bytes: limits.max_file_bytes });
+    };
+    catalog::read(source, format, limits).map(|document| finish(document, limits))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
@@ -81,6 +97,7 @@ impl<'a> Reading<'a> {
                 Err(Error::Unreadable { reason }) => self.second_opinion(bytes, format, name, reason)?,
                 other => other?,
             },
+            Kind::Office("pdf", media_type) => self.pdf(bytes, media_type)?,
             Kind::Office(format, media_type) => office::read(bytes, format, media_type, self.limits)?,
             Kind::Image(format) => {
                 let reason = format!("a {format} image: text recognition (OCR) is not installed");
@@ -125,6 +142,15 @@ impl<'a> Reading<'a> {
                 }
             },
             TextKind::Xml => xml::read(content, "xml")?,
+            TextKind::Catalog(format) => self.catalog(content, format)?,
+            TextKind::Invoice => match invoice::read(content, bytes) {
+                Some(document) => document,
+                None => {
+                    let mut document = xml::read(content, "xml")?;
+                    document.invoices.push(invoice::unreadable(content));
+                    document
+                }
+            },
             TextKind::Delimited => {
                 let decimal_comma =
                     decoded.encoding != "UTF-8" || LanguageDetector::new().detect(&head(content)) == Some("de");
@@ -140,6 +166,41 @@ impl<'a> Reading<'a> {
         };
         document.metadata.insert("encoding".to_owned(), decoded.encoding.to_owned());
         Ok(document)
+    }
+
+    /// A PDF; where an invoice is attached to it, that comes first and the pages after it.
+    fn pdf(&self, bytes: &[u8], media_type: &str) -> Result<Document, Error> {
+        let embedded = invoice::embedded(bytes);
+        let pages = office::read(bytes, "pdf", media_type, self.limits);
+        let Some(embedded) = embedded else { return pages };
+        let mut document = invoice::read_embedded(&embedded);
+        match pages {
+            Ok(pages) => {
+                // The general extractor reads the attachment once more, as XML of no particular kind.
+                let is_attachment =
+                    |block: &Block| block.place.part.as_deref().is_some_and(|part| part.starts_with(&embedded.name));
+                document.blocks.extend(pages.blocks.into_iter().filter(|block| !is_attachment(block)));
+                document.warnings.extend(pages.warnings);
+                document.metadata.extend(pages.metadata);
+            }
+            Err(error) => document.warnings.push(format!("the pages around the invoice cannot be read: {error}")),
+        }
+        Ok(document)
+    }
+
+    /// A catalogue so damaged that not one product can be had is still text.
+    fn catalog(&self, content: &str, format: catalog::CatalogFormat) -> Result<Document, Error> {
+        match (catalog::read(content.as_bytes(), format, self.limits), format) {
+            (Err(error @ Error::Unreadable { .. }), catalog::CatalogFormat::Bmecat) => {
+                let mut document = xml::read(content, "xml")?;
+                document.warnings.push(format!("read as plain XML, because the catalogue is damaged: {error}"));
+                Ok(document)
+            }
+            (Err(Error::Unreadable { .. }), catalog::CatalogFormat::EtimXchange) => {
+                Ok(json::read(content).unwrap_or_else(|| text::read(content, "json")))
+            }
+            (result, _) => result,
+        }
     }
 
     /// A workbook one reader refuses may still open in the other.
@@ -221,6 +282,15 @@ pub(crate) fn append(parent: &mut Document, part: Document, name: &str) {
         });
         parent.blocks.push(block);
     }
+    // An archive may hold more invoices than anybody asks for; that they are there is said by their blocks.
+    let room = MAX_INVOICES.saturating_sub(parent.invoices.len());
+    for mut invoice in part.invoices.into_iter().take(room) {
+        invoice.part = Some(match invoice.part.take() {
+            Some(inner) => format!("{name}/{inner}"),
+            None => name.to_owned(),
+        });
+        parent.invoices.push(invoice);
+    }
     parent.warnings.extend(part.warnings.into_iter().map(|warning| format!("{name}: {warning}")));
 }
 
@@ -251,7 +321,7 @@ fn mail_bytes<'b>(bytes: &'b [u8], decoded: &'b encoding::Decoded) -> &'b [u8] {
 }
 
 /// The encoding an XML declaration or an HTML head names.
-fn declared_encoding(bytes: &[u8]) -> Option<String> {
+pub(crate) fn declared_encoding(bytes: &[u8]) -> Option<String> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(2048)]).to_lowercase();
     if !head.trim_start().starts_with('<') {
         return None;

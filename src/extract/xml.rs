@@ -40,10 +40,27 @@ pub(crate) fn read(text: &str, format: &str) -> Result<Document, Error> {
 
 /// Returns the local name of the root element, where the text is XML up to there.
 pub(crate) fn root(text: &str) -> Option<String> {
+    root_with_namespace(text).map(|(name, _)| name)
+}
+
+/// Returns the local name of the root element, and its namespace (empty for none).
+pub(crate) fn root_with_namespace(text: &str) -> Option<(String, String)> {
     let mut reader = reader(text);
     for _ in 0..1000 {
         match reader.read_event().ok()? {
-            Event::Start(start) | Event::Empty(start) => return Some(local(&start).to_owned()),
+            Event::Start(start) | Event::Empty(start) => {
+                let full: &str = start.name().into_inner();
+                let declaration = match full.rsplit_once(':') {
+                    Some((prefix, _)) => format!("xmlns:{prefix}"),
+                    None => "xmlns".to_owned(),
+                };
+                let mut attributes = start.attributes();
+                let declared = attributes.with_checks(false).filter_map(Result::ok).take(256).find_map(|attribute| {
+                    let key: &str = attribute.key.into_inner();
+                    (key == declaration).then(|| unescape(&attribute.value))
+                });
+                return Some((local(&start).to_owned(), declared.unwrap_or_default()));
+            }
             Event::Eof => return None,
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use extract::sandbox::{Hold, Policy};
 use extract::worker::Pool;
-use extract::{Error, Limits, Outcome};
+use extract::{CatalogItem, Error, Limits, Outcome};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +31,8 @@ fn run() {
         println!("survives_a_worker_that_dies_hangs_or_lies ... ok");
         memory(directory.path()).await;
         println!("memory_is_bounded ... ok");
+        catalogs(directory.path()).await;
+        println!("catalogues_of_any_size_are_streamed ... ok");
         orphans(directory.path());
         println!("no_worker_outlives_its_parent ... ok");
         confined();
@@ -252,6 +254,46 @@ async fn corpus() {
     println!("corpus: {results:?}");
     assert_eq!(results.values().sum::<usize>(), count);
     assert!(results["text"] * 100 >= count * 80, "{results:?}");
+}
+
+/// A catalogue far larger than the file limit, in a worker with little memory; and what is none.
+async fn catalogs(directory: &Path) {
+    let product = |number: usize| {
+        let text = "Reihenklemme für Leiter ".repeat(200);
+        format!(
+            "<PRODUCT><SUPPLIER_PID>{number}</SUPPLIER_PID><PRODUCT_DETAILS><DESCRIPTION_LONG>{text}</DESCRIPTION_LONG></PRODUCT_DETAILS></PRODUCT>"
+        )
+    };
+    let products: String = (0..4_000).map(product).collect();
+    let text = format!("<BMECAT version=\"2005\"><HEADER/><T_NEW_CATALOG>{products}</T_NEW_CATALOG></BMECAT>");
+    assert!(text.len() > 16 << 20);
+    let catalog = file(directory, "katalog.xml", text.as_bytes());
+    let cut = file(directory, "katalog-abgeschnitten.xml", &text.as_bytes()[..text.len() / 2]);
+    let plain = file(directory, "gross.txt", &vec![b'x'; 4 << 20]);
+    let limits =
+        Limits { max_file_bytes: 1 << 20, max_text_bytes: 1 << 20, memory_bytes: 160 << 20, ..Limits::default() };
+    let pool = Pool::new(this_program(), 1, limits);
+    let mut ids = Vec::new();
+    let take = |ids: &mut Vec<String>, item| {
+        if let CatalogItem::Product(product) = item {
+            ids.push(product.id);
+        }
+    };
+    pool.catalog(&catalog, |item| take(&mut ids, item)).await.expect("a catalogue");
+    assert_eq!(ids, (0..4_000).map(|number| number.to_string()).collect::<Vec<_>>());
+    ids.clear();
+    let error = pool.catalog(&cut, |item| take(&mut ids, item)).await.expect_err("it is cut");
+    assert!(error.to_string().contains("damaged XML"), "{error}");
+    assert!(ids.len() > 1_900, "what came before the cut is good: {}", ids.len());
+    assert!(matches!(pool.catalog(&plain, |_| ()).await, Err(Error::Unsupported { .. })));
+    assert!(matches!(pool.extract(&plain).await, Err(Error::TooLarge { .. })));
+    match pool.extract(&catalog).await {
+        Ok(Outcome::Text(document)) => {
+            assert_eq!((document.format.as_str(), document.metadata["products"].as_str()), ("bmecat", "4000"));
+            assert!(document.warnings[0].contains("left out here"), "{:?}", document.warnings);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The largest file the test reads: an unoptimised build takes its time.

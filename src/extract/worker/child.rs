@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::wire::{FORMAT, Hello, MAX_MESSAGE_BYTES, Request, Response, Setup, encode};
-use crate::read::read;
+use super::wire::{Batch, FORMAT, Hello, MAX_MESSAGE_BYTES, Request, Response, Setup, Want, encode};
+use crate::catalog::{CatalogItem, CatalogReader, sniff_stream};
+use crate::error::Error;
+use crate::read::{read, read_large};
 use crate::sandbox::{self, Policy};
 
 /// The body of the hidden verb `worker extract`: serves its parent until that closes the pipe, then ends the process.
@@ -21,6 +23,9 @@ pub fn main() -> ! {
     };
     std::process::exit(code)
 }
+
+/// About so many products and features go in one message.
+const BATCH_WEIGHT: usize = 500;
 
 /// Set by the panic hook, which sees panics that extractors catch themselves.
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -43,6 +48,22 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     }));
     send(&mut output, &Hello { format: FORMAT, sandbox: applied })?;
     while let Some(request) = message::<Request>(&mut input)? {
+        if request.want == Want::Catalog {
+            let end = stream(input.by_ref().take(request.size), &mut output)?;
+            send(&mut output, &Batch { items: Vec::new(), end: Some(end) })?;
+            // What is left of the file is of no interest, and neither is another one.
+            return Ok(());
+        }
+        if request.size > limits.max_file_bytes {
+            let mut file = input.by_ref().take(request.size);
+            let result = read_large(&mut file, request.size, &limits);
+            let worn = file.limit() > 0 || PANICKED.load(Ordering::Relaxed);
+            send(&mut output, &Response { result, worn })?;
+            if worn {
+                return Ok(());
+            }
+            continue;
+        }
         let size = usize::try_from(request.size).map_err(io::Error::other)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(io::Error::other)?;
@@ -56,6 +77,42 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
         send(&mut output, &Response { result, worn })?;
     }
     Ok(())
+}
+
+/// Sends a catalogue's items as they are read; returns how it ended.
+fn stream(source: impl Read, output: &mut impl Write) -> io::Result<Result<(), Error>> {
+    let (format, source) = match sniff_stream(source) {
+        Ok(sniffed) => sniffed,
+        Err(error) => return Ok(Err(error)),
+    };
+    let Some(format) = format else {
+        return Ok(Err(Error::unsupported("not a catalogue")));
+    };
+    let reader = match CatalogReader::new(source, format) {
+        Ok(reader) => reader,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (mut items, mut weight) = (Vec::new(), 0);
+    for item in reader {
+        let item = match item {
+            Ok(item) => item,
+            Err(error) => {
+                send(output, &Batch { items, end: None })?;
+                return Ok(Err(error));
+            }
+        };
+        weight += match &item {
+            CatalogItem::Product(product) => 1 + product.features().count() + product.prices.len(),
+            _ => 1,
+        };
+        items.push(item);
+        if weight >= BATCH_WEIGHT {
+            send(output, &Batch { items: std::mem::take(&mut items), end: None })?;
+            weight = 0;
+        }
+    }
+    send(output, &Batch { items, end: None })?;
+    Ok(Ok(()))
 }
 
 /// Ends this process when its parent is gone. The kernel's own signal for it (`PR_SET_PDEATHSIG`) is tied to the thread

@@ -13,7 +13,8 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
 use super::open::open;
-use super::wire::{FORMAT, Hello, MAX_MESSAGE_BYTES, Request, Response, Setup, encode};
+use super::wire::{Batch, FORMAT, Hello, MAX_MESSAGE_BYTES, Request, Response, Setup, Want, encode};
+use crate::catalog::CatalogItem;
 use crate::error::Error;
 use crate::format::{Limits, Outcome};
 use crate::sandbox::Applied;
@@ -95,7 +96,7 @@ impl Pool {
 
     /// Reads the file in one worker; returns also how many files that worker had served before.
     async fn attempt(&self, path: &Path) -> (Result<Outcome, Error>, u32) {
-        let max_bytes = self.inner.limits.max_file_bytes;
+        let max_bytes = self.inner.limits.max_file_bytes.max(self.inner.limits.max_catalog_bytes);
         let owned = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || open(&owned, max_bytes)).await;
         let (file, size) = match opened {
@@ -125,6 +126,35 @@ impl Pool {
                 worker.kill().await;
                 (Err(Error::TimedOut { seconds: timeout.as_secs() }), served)
             }
+        }
+    }
+
+    /// Reads a catalogue in a worker and hands on its items (header, groups, products, end) as they are read: memory here and there
+    /// does not grow with the file. What came before an error is good.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] when the file is no catalogue, and those of [`Self::extract`]; the time limit is for each batch of items.
+    pub async fn catalog(&self, path: &Path, mut each: impl FnMut(CatalogItem) + Send) -> Result<(), Error> {
+        let limits = &self.inner.limits;
+        let _slot = self
+            .inner
+            .slots
+            .acquire()
+            .await
+            .map_err(|_| Error::NoWorker { reason: "the pool is closed".to_owned() })?;
+        let (owned, max_bytes) = (path.to_owned(), limits.max_catalog_bytes);
+        let opened = tokio::task::spawn_blocking(move || open(&owned, max_bytes)).await;
+        let (file, size) = opened.map_err(|error| Error::unreadable(error.to_string()))??;
+        let mut worker = self.worker().await.map_err(|reason| Error::NoWorker { reason })?;
+        let name = path.to_string_lossy().into_owned();
+        let limit = Duration::from_millis(limits.timeout_ms);
+        // The worker ends after a catalogue; dropping it ends it where it hangs.
+        match worker.stream(file.into(), size, name, limit, &mut each).await {
+            Ok(end) => end,
+            Err(Broken::FileChanged) => Err(Error::unreadable("it changed while it was being read")),
+            Err(Broken::File(error)) => Err(Error::unreadable(format!("the disk refuses it: {error}"))),
+            Err(Broken::Worker) => Err(worker.post_mortem(limits).await),
         }
     }
 
@@ -187,36 +217,44 @@ impl Worker {
     async fn greet(&mut self, limits: &Limits) -> io::Result<Hello> {
         let setup = Setup { format: FORMAT, limits: limits.clone(), files: FILES_PER_WORKER };
         self.input.write_all(&encode(&setup)?).await?;
-        self.message().await
+        message(&mut self.output).await
     }
 
-    /// Sends the file and waits for the answer.
+    /// Sends the file and waits for the answer. One that comes before the whole file is sent needs no more of it; the worker is
+    /// worn then.
     async fn ask(&mut self, file: tokio::fs::File, size: u64, name: String) -> Result<Response, Broken> {
-        let request = encode(&Request { name, size }).map_err(|_| Broken::Worker)?;
-        self.input.write_all(&request).await.map_err(|_| Broken::Worker)?;
-        let mut file = file.take(size);
-        let mut left = size;
-        let mut buffer = vec![0; 128 << 10];
-        while left > 0 {
-            let count = file.read(&mut buffer).await.map_err(Broken::File)?;
-            if count == 0 {
-                return Err(Broken::FileChanged);
-            }
-            left -= count as u64;
-            self.input.write_all(&buffer[..count]).await.map_err(|_| Broken::Worker)?;
-        }
-        self.message().await.map_err(|_| Broken::Worker)
+        let request = Request { name, size, want: Want::Document };
+        let Self { input, output, .. } = self;
+        let answer = async { message(output).await.map_err(|_| Broken::Worker) };
+        beside(send_file(input, file, request), answer).await
     }
 
-    async fn message<T: DeserializeOwned>(&mut self) -> io::Result<T> {
-        let length = self.output.read_u64_le().await?;
-        if length > MAX_MESSAGE_BYTES {
-            return Err(io::Error::other("a message is too long"));
-        }
-        // The length is a promise of a process that may be broken: memory grows with what comes, not with what it says.
-        let mut bytes = Vec::new();
-        (&mut self.output).take(length).read_to_end(&mut bytes).await?;
-        serde_json::from_slice(&bytes).map_err(io::Error::from)
+    /// Sends the file and hands on the items as they come. Each batch has the whole time limit: what a catalogue takes is a matter
+    /// of its size.
+    async fn stream(
+        &mut self,
+        file: tokio::fs::File,
+        size: u64,
+        name: String,
+        limit: Duration,
+        each: &mut (dyn FnMut(CatalogItem) + Send),
+    ) -> Result<Result<(), Error>, Broken> {
+        let request = Request { name, size, want: Want::Catalog };
+        let Self { input, output, .. } = self;
+        let items = async {
+            loop {
+                let batch = tokio::time::timeout(limit, message::<Batch>(output)).await;
+                let Ok(batch) = batch else {
+                    return Ok(Err(Error::TimedOut { seconds: limit.as_secs() }));
+                };
+                let batch = batch.map_err(|_| Broken::Worker)?;
+                batch.items.into_iter().for_each(&mut *each);
+                if let Some(end) = batch.end {
+                    return Ok(end);
+                }
+            }
+        };
+        beside(send_file(input, file, request), items).await
     }
 
     /// Finds out what a worker died of.
@@ -256,6 +294,56 @@ impl Worker {
         let bytes: Vec<u8> = words.iter().copied().collect();
         String::from_utf8_lossy(&bytes).trim().to_owned()
     }
+}
+
+/// Sends a request and its file.
+async fn send_file(input: &mut ChildStdin, file: tokio::fs::File, request: Request) -> Result<(), Broken> {
+    let mut left = request.size;
+    let request = encode(&request).map_err(|_| Broken::Worker)?;
+    input.write_all(&request).await.map_err(|_| Broken::Worker)?;
+    let mut file = file.take(left);
+    let mut buffer = vec![0; 128 << 10];
+    while left > 0 {
+        let count = file.read(&mut buffer).await.map_err(Broken::File)?;
+        if count == 0 {
+            return Err(Broken::FileChanged);
+        }
+        left -= count as u64;
+        input.write_all(&buffer[..count]).await.map_err(|_| Broken::Worker)?;
+    }
+    Ok(())
+}
+
+/// Sends while it waits for the answer, which ends both. A worker that takes no more has most often answered already: the answer
+/// tells what happened.
+async fn beside<T>(
+    sending: impl Future<Output = Result<(), Broken>>,
+    answer: impl Future<Output = Result<T, Broken>>,
+) -> Result<T, Broken> {
+    tokio::pin!(sending, answer);
+    let mut sent = false;
+    loop {
+        // Both are kept across turns, so neither loses what it has done when the other is first.
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            result = &mut sending, if !sent => match result {
+                Ok(()) | Err(Broken::Worker) => sent = true,
+                Err(broken) => return Err(broken),
+            },
+        }
+    }
+}
+
+async fn message<T: DeserializeOwned>(output: &mut ChildStdout) -> io::Result<T> {
+    let length = output.read_u64_le().await?;
+    if length > MAX_MESSAGE_BYTES {
+        return Err(io::Error::other("a message is too long"));
+    }
+    // The length is a promise of a process that may be broken: memory grows with what comes, not with what it says.
+    let mut bytes = Vec::new();
+    output.take(length).read_to_end(&mut bytes).await?;
+    serde_json::from_slice(&bytes).map_err(io::Error::from)
 }
 
 /// Keeps the end of what a worker writes to standard error, and keeps the pipe empty so that it never blocks on it.

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::CatalogItem;
 use crate::error::Error;
 use crate::format::{Limits, Outcome};
 use crate::sandbox::Applied;
@@ -34,6 +35,24 @@ pub(super) struct Hello {
 pub(super) struct Request {
     pub name: String,
     pub size: u64,
+    pub want: Want,
+}
+
+/// What is wanted of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Want {
+    /// A [`Response`] with the document.
+    Document,
+    /// The items of a catalogue, in [`Batch`]es.
+    Catalog,
+}
+
+/// Some items of a catalogue; the last batch says how it ended.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Batch {
+    pub items: Vec<CatalogItem>,
+    pub end: Option<Result<(), Error>>,
 }
 
 /// What came of it.
