@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     item::{Body, Item, Origin},
     ledger::Ledger,
     meter::{Meter, Stage},
+    run::limits,
     twins::{Claim, Follower, Key, Twins},
     walk::{Stamp, describe},
 };
@@ -240,12 +241,24 @@ fn digest(path: &Path, max_bytes: u64) -> io::Result<Opened> {
         return Ok(Opened::NotRegular(base::file::kind_name(metadata.file_type())));
     }
     let stamp = Stamp::of(&metadata);
+    // Catalogues are read product by product: they may be larger than what is held.
+    let max_bytes = if stamp.size_bytes > max_bytes && is_catalog(&file)? {
+        max_bytes.max(limits().max_catalog_bytes)
+    } else {
+        max_bytes
+    };
     if stamp.size_bytes > max_bytes {
         return Ok(Opened::TooLarge(stamp));
     }
     // A file that grows while it is read must not be read for ever; its stamp tells the next run.
     let digest = Digest::of_reader(io::Read::take(file, max_bytes))?;
     Ok(Opened::Digested(digest, stamp))
+}
+
+fn is_catalog(file: &File) -> io::Result<bool> {
+    let mut head = [0; 16 << 10];
+    let count = file.read_at(&mut head, 0)?;
+    Ok(extract::sniff_catalog(&head[..count]).is_some())
 }
 
 /// The most characters of warnings kept with a document.

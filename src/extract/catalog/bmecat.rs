@@ -18,6 +18,9 @@ use crate::error::Error;
 /// Real files nest some ten deep.
 const MAX_DEPTH: usize = 10_000;
 
+/// The text of one element, however many pieces it comes in.
+const MAX_TEXT_BYTES: usize = 32 << 20;
+
 /// An open element. The strings are used again for the next one at this depth.
 #[derive(Default)]
 pub(super) struct Frame {
@@ -232,7 +235,14 @@ impl<R: Read> Bmecat<R> {
 
     fn text(&mut self, text: &str) -> Result<(), Error> {
         if self.depth > 0 {
-            self.frames[self.depth - 1].text.push_str(text);
+            let own = &mut self.frames[self.depth - 1].text;
+            if own.len() + text.len() > MAX_TEXT_BYTES {
+                return Err(Error::TooLarge {
+                    what: "the text of an element".to_owned(),
+                    limit_bytes: MAX_TEXT_BYTES as u64,
+                });
+            }
+            own.push_str(text);
         }
         if let Some(product) = &mut self.product {
             product.weigh(text.len())?;

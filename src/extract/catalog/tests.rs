@@ -62,6 +62,9 @@ fn a_catalogue_of_2005_is_whole() {
     assert_eq!(shown(&etim.features[0].values), "deu=grau|eng=grey");
     assert_eq!(shown(&etim.features[1].values), "=0,50|=2.50", "commas and points are as written");
     assert_eq!(etim.features[1].unit.as_deref(), Some("MMK"));
+    assert_eq!((etim.features[0].code(), etim.features[1].code()), (Some("EF000007"), None));
+    let by_name = Feature { names: vec![Text { lang: None, text: "EF000227".into() }], ..Feature::default() };
+    assert_eq!(by_name.code(), Some("EF000227"));
     let weight = &eclass.features[1];
     assert_eq!(
         (weight.fid.as_deref(), weight.parent_fid.as_deref(), weight.group.as_deref()),

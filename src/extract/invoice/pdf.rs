@@ -23,7 +23,7 @@ pub(crate) struct Embedded {
 /// Finds the invoice in a PDF; `None` when there is none, or the PDF cannot be opened.
 pub(crate) fn embedded(bytes: &[u8]) -> Option<Embedded> {
     // Most PDFs have nothing attached, and the streams of attachments cannot hide in compressed objects: no need to open those.
-    let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    let has = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
     if !has(b"EmbeddedFile") && !has(b"text#2Fxml") && !has(b"text#2fxml") {
         return None;
     }

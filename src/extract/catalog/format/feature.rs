@@ -77,6 +77,18 @@ pub struct Feature {
     pub variants: Vec<Variant>,
 }
 
+impl Feature {
+    /// The feature's code in its system: its id, or its name where that is one (`EF000227`, as the guidelines for BMEcat of ETIM have
+    /// it).
+    pub fn code(&self) -> Option<&str> {
+        let is_code = |name: &&str| {
+            name.strip_prefix("EF")
+                .is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit()))
+        };
+        self.id.as_deref().or_else(|| self.names.first().map(|name| name.text.as_str()).filter(is_code))
+    }
+}
+
 /// Two bounds as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
