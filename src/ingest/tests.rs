@@ -124,8 +124,9 @@ impl World {
 
     async fn found(&self, words: &str) -> Vec<String> {
         let request = SearchRequest { mode: SearchMode::Lexical, ..SearchRequest::hybrid(words, None, 10) };
+        let hits = self.access().search(request).await.unwrap();
         let mut found: Vec<String> =
-            self.access().search(request).await.unwrap().into_iter().map(|hit| hit.document).collect();
+            hits.into_iter().flat_map(|hit| std::iter::once(hit.document).chain(hit.copies)).collect();
         found.sort();
         found
     }

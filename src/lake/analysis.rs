@@ -6,6 +6,7 @@
 //! spelling finds any other. Numbers are written one way: `1.234,50` is `1234.5`.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
@@ -74,6 +75,15 @@ impl Analyzer {
                 all.push(term);
             }
         });
+        // A passage that writes the code in one piece answers the pieces too: `6ES7131` holds `6ES7` and `131`, and must not
+        // stand behind a passage that holds both and not the code.
+        let codes: Vec<String> =
+            all.iter().filter(|term| term.kind == TermKind::Code).map(|term| term.forms[0].clone()).collect();
+        for term in &mut all {
+            let whole = |code: &&String| code.len() > term.forms[0].len() && code.contains(term.forms[0].as_str());
+            let wholes: Vec<String> = codes.iter().filter(whole).cloned().collect();
+            term.forms.extend(wholes);
+        }
         all
     }
 
@@ -171,6 +181,20 @@ struct Atom {
     glued: bool,
 }
 
+impl Atom {
+    /// Returns how it stands in a code: a point is a decimal one in `WDU 2.5`, and one more separator in `6ES7.131` and in
+    /// `EN 60947.2`, for no code has a measure of four digits or to a thousandth.
+    fn in_code(&self) -> Cow<'_, str> {
+        if let Some(other) = &self.other {
+            return Cow::Borrowed(other);
+        }
+        match self.text.split_once('.') {
+            Some((whole, fraction)) if whole.len() > 3 || fraction.len() > 2 => Cow::Owned([whole, fraction].concat()),
+            _ => Cow::Borrowed(&self.text),
+        }
+    }
+}
+
 /// What stands between blanks, without punctuation at its ends.
 #[derive(Debug)]
 struct Word {
@@ -195,7 +219,7 @@ impl Word {
     }
 
     fn joined(&self) -> String {
-        self.atoms.iter().map(|atom| atom.text.as_str()).collect()
+        self.atoms.iter().map(Atom::in_code).collect()
     }
 
     /// Returns the pieces between separators.
@@ -203,8 +227,8 @@ impl Word {
         let mut parts: Vec<String> = Vec::new();
         for atom in &self.atoms {
             match parts.last_mut() {
-                Some(last) if atom.glued => last.push_str(&atom.text),
-                _ => parts.push(atom.text.clone()),
+                Some(last) if atom.glued => last.push_str(&atom.in_code()),
+                _ => parts.push(atom.in_code().into_owned()),
             }
         }
         parts
@@ -216,7 +240,7 @@ impl Word {
     }
 }
 
-fn is_mixed(part: &str) -> bool {
+pub(crate) fn is_mixed(part: &str) -> bool {
     part.chars().any(char::is_alphabetic) && part.chars().any(|char| char.is_ascii_digit())
 }
 

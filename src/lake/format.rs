@@ -188,7 +188,14 @@ pub struct Filter {
 impl SearchRequest {
     /// A hybrid search for `k` hits with lists of 100, or of `k` when that is more.
     pub fn hybrid(text: impl Into<String>, vector: Option<Vec<f32>>, k: usize) -> Self {
-        Self { text: text.into(), vector, k, mode: SearchMode::Hybrid, candidates: k.max(100), filter: Filter::default() }
+        Self {
+            text: text.into(),
+            vector,
+            k,
+            mode: SearchMode::Hybrid,
+            candidates: k.max(100),
+            filter: Filter::default(),
+        }
     }
 }
 

@@ -106,7 +106,10 @@ mod tests {
     /// The order of the slots with these cosines, the nearest `depth` of them in the list by vector.
     fn order(cosines: [f32; 10], depth: usize, found: &[(u32, f32, f32)]) -> Vec<u32> {
         let vector = best(0..10_u32, depth, |slot| (cosines[*slot as usize], std::cmp::Reverse(*slot)));
-        fuse(&vector, |slot| cosines[slot as usize] / 0.02, &words(found), |_| false, 10).iter().map(|fused| fused.slot).collect()
+        fuse(&vector, |slot| cosines[slot as usize] / 0.02, &words(found), |_| false, 10)
+            .iter()
+            .map(|fused| fused.slot)
+            .collect()
     }
 
     const COSINES: [f32; 10] = [0.78, 0.86, 0.85, 0.84, 0.83, 0.80, 0.79, 0.78, 0.77, 0.76];
@@ -144,7 +147,7 @@ mod tests {
         };
         assert_eq!(order(1)[0], 1);
         assert!(order(1) == [1, 5, 6] && order(9) == [1, 5, 6]);
-        let better = [(5, 9.0, 0.7)];
+        let better = [(5, 14.0, 0.9)];
         let fused = fuse(&vector, near, &words(&better), |slot| slot == 1, 3);
         assert_eq!(fused[0].slot, 5, "an answer in the own language wins: {fused:?}");
     }

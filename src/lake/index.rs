@@ -25,6 +25,9 @@ pub(crate) struct Index {
     pub dataset: Arc<Dataset>,
     pub documents: BTreeMap<String, Arc<DocumentRow>>,
     slots: Vec<Slot>,
+    /// By slot, as the next: what every search reads of every slot stands close together.
+    languages: Vec<u8>,
+    live: Vec<bool>,
     by_id: HashMap<Arc<str>, u32>,
     by_document: HashMap<String, Vec<u32>>,
     lexical: Lexical,
@@ -38,8 +41,6 @@ struct Slot {
     document: Arc<DocumentRow>,
     row: u64,
     mark: Mark,
-    language: u8,
-    live: bool,
 }
 
 /// One chunk to be found.
@@ -84,6 +85,8 @@ impl Index {
             dataset: Arc::new(dataset),
             documents: BTreeMap::new(),
             slots: Vec::new(),
+            languages: Vec::new(),
+            live: Vec::new(),
             by_id: HashMap::new(),
             by_document: HashMap::new(),
             lexical: Lexical::default(),
@@ -106,7 +109,9 @@ impl Index {
         let id: Arc<str> = entry.id.into();
         let language = self.tongues.number(entry.language.or(document.language.as_deref()));
         let mark = Mark::of(entry.terms);
-        self.slots.push(Slot { id: id.clone(), document: document.clone(), row: entry.row, mark, language, live: true });
+        self.slots.push(Slot { id: id.clone(), document: document.clone(), row: entry.row, mark });
+        self.languages.push(language);
+        self.live.push(true);
         self.by_id.insert(id, slot);
         self.by_document.entry(entry.document_id.to_owned()).or_default().push(slot);
         self.lexical.push(entry.terms);
@@ -118,9 +123,8 @@ impl Index {
     pub fn remove_document(&mut self, id: &str) {
         self.documents.remove(id);
         for slot in self.by_document.remove(id).unwrap_or_default() {
-            let entry = &mut self.slots[slot as usize];
-            entry.live = false;
-            self.by_id.remove(&entry.id);
+            self.live[slot as usize] = false;
+            self.by_id.remove(&self.slots[slot as usize].id);
             self.lexical.remove(slot);
             self.dead += 1;
         }
@@ -133,16 +137,20 @@ impl Index {
         let mut kept = Vec::with_capacity(self.slots.len());
         let mut matrix = Matrix::new(self.matrix.dimension());
         let mut next = 0;
-        for (slot, entry) in self.slots.iter().enumerate() {
-            kept.push(entry.live.then_some(next));
-            if entry.live {
+        for (slot, live) in self.live.iter().enumerate() {
+            kept.push(live.then_some(next));
+            if *live {
                 matrix.push(self.matrix.row(slot));
                 next += 1;
             }
         }
         self.lexical.renumber(&kept);
         self.matrix = matrix;
-        self.slots.retain(|entry| entry.live);
+        let mut live = self.live.iter();
+        self.slots.retain(|_| live.next() == Some(&true));
+        let mut live = self.live.iter();
+        self.languages.retain(|_| live.next() == Some(&true));
+        self.live = vec![true; self.slots.len()];
         let renumbered = |slot: &mut u32| match kept[*slot as usize] {
             Some(new) => {
                 *slot = new;
@@ -198,26 +206,33 @@ impl Index {
         // A passage's twins take places in the lists and none among the hits.
         let depth = wanted.candidates.max(k).saturating_add(k.min(TWINS));
         let allowed = self.allowed(wanted.filter);
-        let may = |slot: u32| self.slots[slot as usize].live && allowed.as_ref().is_none_or(|all| all[slot as usize]);
-        let cosines = wanted.vector.map(|vector| self.matrix.dot(vector)).unwrap_or_default();
+        let may = |slot: u32| self.live[slot as usize] && allowed.as_ref().is_none_or(|all| all[slot as usize]);
+        let scanned = wanted.vector.filter(|_| mode != SearchMode::Lexical);
+        let (mut cosines, is_exact) = scanned.map(|vector| self.matrix.cosines(vector)).unwrap_or_default();
         let evened = self.evened(&cosines, wanted.language);
-        let near = |slot: u32| {
-            let cosine = cosines.get(slot as usize).copied().unwrap_or(0.0);
-            cosine + evened.lift(self.slots[slot as usize].language)
-        };
+        let lift = |slot: u32| evened.lift(self.languages[slot as usize]);
         let words = match mode {
             SearchMode::Vector => Words::default(),
             _ => self.lexical.search(wanted.words, depth, may),
         };
-        let meaning: Vec<u32> = match mode {
-            SearchMode::Lexical => Vec::new(),
-            _ => best((0..cosines.len() as u32).filter(|slot| may(*slot)), depth, |slot| {
-                (near(*slot), std::cmp::Reverse(*slot))
-            }),
+        let nearest = |cosines: &[f32], limit: usize| {
+            let all = (0..cosines.len() as u32).filter(|slot| may(*slot));
+            best(all, limit, |slot| (cosines[*slot as usize] + lift(*slot), std::cmp::Reverse(*slot)))
         };
+        let mut meaning: Vec<u32> = Vec::new();
+        if mode != SearchMode::Lexical {
+            meaning = nearest(&cosines, if is_exact { depth } else { depth.saturating_mul(ROUGH_DEPTH) });
+        }
+        if let (false, Some(vector)) = (is_exact, scanned) {
+            for slot in meaning.iter().copied().chain(words.best.iter().map(|found| found.slot)) {
+                cosines[slot as usize] = self.matrix.cosine(slot as usize, vector);
+            }
+            meaning = best(meaning, depth, |slot| (cosines[*slot as usize] + lift(*slot), std::cmp::Reverse(*slot)));
+        }
+        let near = |slot: u32| cosines.get(slot as usize).copied().unwrap_or(0.0) + lift(slot);
         let fused = match mode {
             SearchMode::Hybrid => {
-                let is_foreign = |slot: u32| evened.is_foreign(self.slots[slot as usize].language);
+                let is_foreign = |slot: u32| evened.is_foreign(self.languages[slot as usize]);
                 fuse(&meaning, |slot| near(slot) / evened.deviation, &words, is_foreign, depth)
             }
             // One list alone keeps its own order, whatever the weights of the fusion are.
@@ -237,7 +252,7 @@ impl Index {
                     document: slot.document.clone(),
                     chunk_id: slot.id.clone(),
                     row: slot.row,
-                    similarity: cosines.get(fused.slot as usize).copied(),
+                    similarity: wanted.vector.map(|vector| self.matrix.cosine(fused.slot as usize, vector)),
                     lexical_score: Some(words.score(fused.slot)).filter(|score| *score > 0.0),
                 }
             })
@@ -253,7 +268,7 @@ impl Index {
         for (id, slots) in &self.by_document {
             if self.documents.get(id).is_some_and(|row| filter.fits_document(row)) {
                 for slot in slots {
-                    let language = self.tongues.language(self.slots[*slot as usize].language);
+                    let language = self.tongues.language(self.languages[*slot as usize]);
                     allowed[*slot as usize] = filter.fits_language(language);
                 }
             }
@@ -262,8 +277,8 @@ impl Index {
     }
 
     fn evened(&self, cosines: &[f32], language: Option<&str>) -> Evened {
-        let live = self.slots.iter().zip(cosines).filter(|(slot, _)| slot.live);
-        Evened::of(live.map(|(slot, cosine)| (slot.language, *cosine)), self.tongues.known(language))
+        let live = self.languages.iter().zip(cosines).zip(&self.live).filter(|(_, live)| **live);
+        Evened::of(live.map(|((language, cosine), _)| (*language, *cosine)), self.tongues.known(language))
     }
 
     /// Returns the first `k` that say different things, each with the other documents that say the same.
@@ -293,6 +308,8 @@ impl Index {
     }
 }
 
+/// How many times as many passages a rough scan hands on as are wanted: what rounding pushed back is among them.
+const ROUGH_DEPTH: usize = 4;
 /// How much longer lists are at most, so that what falls to twins is made up for.
 const TWINS: usize = 50;
 

@@ -18,6 +18,7 @@ mod access;
 mod analysis;
 mod canary;
 mod client;
+mod codes;
 mod columns;
 mod durable;
 mod error;
@@ -31,6 +32,8 @@ mod lexical;
 mod matrix;
 mod pin;
 mod rows;
+#[cfg(test)]
+mod scale;
 mod serve;
 mod stop_words;
 mod store;
@@ -40,13 +43,14 @@ mod tests;
 mod tongue;
 mod twin;
 mod vectors;
+mod vocabulary;
 
 pub use access::Access;
 pub use client::Client;
 pub use error::Error;
 pub use format::{
-    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Filter, Hit, Interaction, Pin, SearchMode,
-    SearchRequest, Stats, Verdict, VersionRow, chunk_id, document_id,
+    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Filter, Hit, Interaction, Pin,
+    SearchMode, SearchRequest, Stats, Verdict, VersionRow, chunk_id, document_id,
 };
 pub use lake::{EmbedSpec, Lake};
 pub use serve::serve;

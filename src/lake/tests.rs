@@ -6,9 +6,9 @@ use base::{CustomerLayout, Digest, Layout, Place, Secret, Slug, file::LockError}
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Access, ChunkRow, Client, Commit, CommitId, DocumentRow, DocumentStatus, EmbedSpec, Error, Feedback, Interaction,
-    Lake, SearchMode, SearchRequest, Verdict, VersionRow, chunk_id, document_id, rows, serve::serve_lake, store::Step,
-    table::Table, vectors::Vectors,
+    Access, ChunkRow, Client, Commit, CommitId, DocumentRow, DocumentStatus, EmbedSpec, Error, Feedback, Filter,
+    Interaction, Lake, SearchMode, SearchRequest, Verdict, VersionRow, chunk_id, document_id, rows, serve::serve_lake,
+    store::Step, table::Table, vectors::Vectors,
 };
 
 const DIMENSION: usize = 8;
@@ -235,7 +235,9 @@ async fn words_codes_and_numbers_are_found_in_any_spelling() {
         ("english.txt", "The circuit breakers protect the motors."),
         ("motor.txt", "Motorschutzschalter für den Motor"),
     ] {
-        lake.commit(write(path, &[text])).await.unwrap();
+        let mut commit = write(path, &[text]);
+        commit.chunks[0].heading_path.clear();
+        lake.commit(commit).await.unwrap();
     }
     for (question, best) in [
         ("WDU2,5", "klemme.txt"),
@@ -255,6 +257,72 @@ async fn words_codes_and_numbers_are_found_in_any_spelling() {
     let mut found = ranking(&lake, "Klemmen").await;
     found.sort();
     assert_eq!(found, ["klemme.txt", "wdu4.txt"]);
+}
+
+#[tokio::test]
+async fn the_headings_above_a_passage_are_words_of_it() {
+    let home = home();
+    let lake = home.open().await;
+    let mut commit = write("a.txt", &["Nennstrom 24 A", "Nennstrom 32 A"]);
+    commit.chunks[0].heading_path.push("WDU 2.5".to_owned());
+    commit.chunks[1].heading_path.push("WDU 4".to_owned());
+    lake.commit(commit).await.unwrap();
+    for (question, text) in [("Nennstrom WDU2,5", "Nennstrom 24 A"), ("Nennstrom der WDU 4", "Nennstrom 32 A")] {
+        let request = SearchRequest { mode: SearchMode::Lexical, ..SearchRequest::hybrid(question, None, 1) };
+        assert_eq!(lake.search(request).await.unwrap()[0].text, text, "{question}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_decides_before_anything_is_ranked() {
+    let home = home();
+    let lake = home.open().await;
+    for (path, format, language) in
+        [("a/eins.txt", "txt", "de"), ("a/b/zwei.pdf", "pdf", "de"), ("c/drei.pdf", "pdf", "en")]
+    {
+        let mut commit = write(path, &[&format!("alpha {path}")]);
+        commit.upsert[0].format = format.to_owned();
+        commit.chunks[0].language = Some(language.to_owned());
+        lake.commit(commit).await.unwrap();
+    }
+    let found = async |filter: Filter| {
+        let mut all = Vec::new();
+        for mode in [SearchMode::Hybrid, SearchMode::Vector, SearchMode::Lexical] {
+            let request =
+                SearchRequest { mode, filter: filter.clone(), ..SearchRequest::hybrid("alpha", Some(towards(0)), 9) };
+            let mut paths: Vec<_> = lake.search(request).await.unwrap().into_iter().map(|hit| hit.document).collect();
+            paths.sort();
+            all.push(paths);
+        }
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{all:?}");
+        all.swap_remove(0)
+    };
+    let one = |word: &str| vec![word.to_owned()];
+    assert_eq!(found(Filter::default()).await.len(), 3);
+    assert_eq!(found(Filter { folders: one("a"), ..Filter::default() }).await, ["a/b/zwei.pdf", "a/eins.txt"]);
+    assert_eq!(found(Filter { formats: one("pdf"), folders: one("a"), ..Filter::default() }).await, ["a/b/zwei.pdf"]);
+    assert_eq!(found(Filter { languages: one("en"), ..Filter::default() }).await, ["c/drei.pdf"]);
+    assert_eq!(
+        found(Filter { documents: one("c/drei.pdf"), languages: one("de"), ..Filter::default() }).await,
+        [""; 0]
+    );
+}
+
+#[tokio::test]
+async fn passages_that_say_the_same_share_a_hit_which_names_them() {
+    let home = home();
+    let lake = home.open().await;
+    for path in ["a.txt", "kopie/a.txt", "kopie 2/a.txt"] {
+        lake.commit(write(path, &["alpha gilt für WDU 2.5"])).await.unwrap();
+    }
+    lake.commit(write("b.txt", &["alpha gilt für WDU 4"])).await.unwrap();
+    for mode in [SearchMode::Hybrid, SearchMode::Vector, SearchMode::Lexical] {
+        let request = SearchRequest { mode, ..SearchRequest::hybrid("alpha WDU 2.5", Some(towards(0)), 2) };
+        let hits = lake.search(request).await.unwrap();
+        let found: Vec<_> = hits.iter().map(|hit| (hit.document.as_str(), hit.copies.len())).collect();
+        assert_eq!(found, [("a.txt", 2), ("b.txt", 0)], "{mode:?}");
+        assert_eq!(hits[0].copies, ["kopie/a.txt", "kopie 2/a.txt"]);
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub(crate) struct Mark {
     word_count: u32,
 }
 
-const NEAR_BITS: u32 = 6;
+const NEAR_BITS: u32 = 10;
 /// From so many words on, a simhash is worth comparing.
 const ENOUGH_WORDS: u32 = 24;
 /// The cosine from which two passages mean the same; e5 puts a sentence and its translation at 0.9.
