@@ -22,6 +22,7 @@ mod embed;
 mod error;
 mod format;
 mod item;
+mod knowledge;
 mod ledger;
 mod meter;
 mod name;
@@ -30,6 +31,7 @@ mod report;
 mod run;
 mod serve;
 mod skip;
+mod tables;
 mod twins;
 mod walk;
 
