@@ -128,8 +128,14 @@ fn unknown(at: Option<CommitId>, newest: u64) -> Error {
 }
 
 async fn sheets(catalog: &Table, version: u64) -> Result<Vec<CatalogRow>, Error> {
+    let gone = |error| match error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Error::Refused("this commit is not there any more: a vacuum removed it".to_owned())
+        }
+        error => error,
+    };
     let mut rows = Vec::new();
-    for batch in catalog.read_at(version).await? {
+    for batch in catalog.read_at(version).await.map_err(gone)? {
         rows.extend(catalog::catalog_rows(&batch)?);
     }
     Ok(rows)
