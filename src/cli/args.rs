@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod lake;
 mod release;
 mod support;
 mod update;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::{AuditArgs, AuditVerb, Since};
 pub use backup::{BackupArgs, BackupCreateArgs, BackupVerb, KeepArgs, PlaceArgs};
+pub use lake::{GraphArgs, GraphVerb, LakeArgs, LakeVerb, SnapshotVerb, SqlArgs};
 pub use release::{
     BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb,
     RootKeyArgs,
@@ -177,6 +179,28 @@ documents like it.")]
   0711 search \"Gewährleistung\" --folder Verträge/2024 --format pdf
   0711 search --queries fragen.jsonl -k 100 --run out.tsv")]
     Search(SearchArgs),
+    /// Ask the tables in SQL: documents, what they name, and every spreadsheet
+    #[command(after_help = "Examples:
+  0711 sql --tables
+  0711 sql \"SELECT name, attributes FROM entities WHERE kind = 'certificate'\"
+  0711 sql \"SELECT artikelnummer, listenpreis_eur FROM preisliste_2026_haendler WHERE listenpreis_eur > 10\" --csv
+  0711 sql \"SELECT d.path, e.name FROM entities e JOIN documents d ON d.id = e.document_id WHERE e.kind = 'issue'\" --json
+
+Every table of a spreadsheet has a name made of its file and sheet; names are in lower case, umlauts as ae, oe, ue. Nothing can be
+changed by a question, and none may take longer or give more rows than --max-seconds and --max-rows allow.")]
+    Sql(SqlArgs),
+    /// Follow products, certificates, standards, companies and complaints from document to document
+    #[command(after_help = "Examples:
+  0711 graph neighbors \"KX 4\" --kind certificate --kind issue --depth 2
+  0711 graph path \"KX 4\" \"UL 1059\" --json")]
+    Graph(GraphArgs),
+    /// Check, tidy and export the tables
+    #[command(after_help = "Examples:
+  0711 lake check
+  0711 lake snapshot list
+  0711 lake vacuum --keep 10
+  0711 lake export /srv/export")]
+    Lake(LakeArgs),
     /// Ask a question; the answer names its sources
     #[command(after_help = "Examples:
   0711 ask \"Wann läuft das VDE-Zertifikat der Klemme ab?\"

@@ -1,7 +1,8 @@
 //! Bytes of any office format → a [`Document`]: text, tables and the place of each, then chunks of it.
 //!
 //! [`read`] looks at the content first and at the name second, hands the bytes to the maintained extractor of that format
-//! and returns an [`Outcome`]: text, or the reason why there is none. [`chunk`] cuts a document by its structure.
+//! and returns an [`Outcome`]: text, or the reason why there is none. [`chunk`] cuts a document by its structure, and
+//! [`knowledge`] says which products, certificates, complaints and companies its passages name.
 //! [`worker`] runs [`read`] in child processes that [`sandbox`] has stripped of files, network and new programs.
 //!
 //! Invariants:
@@ -19,6 +20,7 @@ mod chunk;
 mod delimited;
 mod detect;
 mod encoding;
+mod entity;
 mod error;
 mod format;
 mod invoice;
@@ -43,6 +45,7 @@ pub use catalog::{
     Tax, Text, TradeItem, Variant, header_blocks, product_blocks, sniff as sniff_catalog,
 };
 pub use chunk::{Chunk, ChunkLimits, chunk};
+pub use entity::{About, Entity, EntityKind, Knowledge, Relation, RelationKind, key_of, keys_of, knowledge};
 pub use error::Error;
 pub use format::{Block, BlockKind, Document, Limits, Outcome};
 pub use invoice::{

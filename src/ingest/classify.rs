@@ -12,7 +12,7 @@ use base::{Timestamp, file};
 use lake::{ChunkRow, DocumentRow, DocumentStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, decide::EXTRACTOR_KEY};
 
 /// Where a document belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -406,6 +406,16 @@ impl Corrections {
         }
         fs::create_dir_all(state_dir).map_err(failed)?;
         file::write_atomic(&path, &bytes, 0o600).map_err(failed)
+    }
+
+    /// Makes documents that do not have the domain a person gave them be read again.
+    pub fn ask_again(&self, rows: &mut [DocumentRow]) {
+        for row in rows.iter_mut().filter(|row| row.status == DocumentStatus::Searchable) {
+            let is_wrong = |domain: Domain| row.metadata.get(DOMAIN_KEY).is_none_or(|word| word != domain.name());
+            if self.of(&row.id).is_some_and(is_wrong) {
+                row.metadata.remove(EXTRACTOR_KEY);
+            }
+        }
     }
 
     /// Returns what a person said of a document.

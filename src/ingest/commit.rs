@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::Clock;
-use lake::{ChunkRow, Commit, DocumentRow, DocumentStatus};
+use lake::{Commit, DocumentStatus, SheetTable};
 use tokio::{sync::mpsc::Receiver, time::Instant};
 
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 const MAX_DOCUMENTS: usize = 32;
 const MAX_CHUNKS: usize = 1_024;
 const MAX_WAIT: Duration = Duration::from_secs(4);
+/// The cells' text of the tables in one commit; a document whose tables have more is alone with it.
+const MAX_TABLE_BYTES: usize = 4 << 20;
 
 /// How many documents one commit removes.
 const REMOVALS: usize = 1_000;
@@ -96,10 +98,12 @@ impl Committer<'_> {
     async fn write(&self, items: &[Item], files: Vec<(usize, Follower, Origin)>) -> Result<(), Error> {
         let mut commit = Commit::default();
         let mut put_down = Vec::new();
+        let mut table_bytes = 0;
         let now_ms = self.clock.now().millis();
         for (index, file, origin) in files {
-            let (mut row, chunks): (DocumentRow, Vec<ChunkRow>) = items[index].rows(&file, now_ms);
-            self.classifier.classify(&mut row, &chunks);
+            let rows = items[index].rows(&file, now_ms);
+            let mut row = rows.document;
+            self.classifier.classify(&mut row, &rows.chunks);
             if !self.admission.admit(file.todo.known.as_deref(), &row) {
                 self.ledger.over_limit(&file.todo);
                 self.meter.file_done(file.stamp.size_bytes);
@@ -109,10 +113,23 @@ impl Committer<'_> {
                 let reason = row.reason.as_deref().unwrap_or_default();
                 tracing::info!(document.source = %row.source, document.path = %row.path, reason, "a file cannot be read");
             }
+            let more_bytes: usize = rows.tables.iter().map(size).sum();
+            if table_bytes > 0 && table_bytes + more_bytes > MAX_TABLE_BYTES {
+                self.put_down(std::mem::take(&mut commit), std::mem::take(&mut put_down)).await?;
+                table_bytes = 0;
+            }
+            table_bytes += more_bytes;
             commit.upsert.push(row);
-            commit.chunks.extend(chunks);
+            commit.chunks.extend(rows.chunks);
+            commit.entities.extend(rows.entities);
+            commit.edges.extend(rows.edges);
+            commit.tables.extend(rows.tables);
             put_down.push((file, origin));
         }
+        self.put_down(commit, put_down).await
+    }
+
+    async fn put_down(&self, commit: Commit, put_down: Vec<(Follower, Origin)>) -> Result<(), Error> {
         if commit.upsert.is_empty() {
             return Ok(());
         }
@@ -144,4 +161,9 @@ impl Committer<'_> {
         timer.stop();
         done.map(|_| ()).map_err(|source| Error::Lake { act, source })
     }
+}
+
+/// Returns how many bytes of text a table has.
+fn size(table: &SheetTable) -> usize {
+    table.rows.iter().chain([&table.header]).flatten().map(|cell| cell.len() + 4).sum()
 }

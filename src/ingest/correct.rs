@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error,
     classify::{By, Class, Corrections, DOMAIN_KEY, Domain, mean},
+    decide::TABLES_KEY,
+    knowledge,
 };
 
 /// What was put right.
@@ -19,6 +21,8 @@ pub struct Corrected {
     /// Where it was before, if anywhere.
     pub before: Option<Domain>,
     pub domain: Domain,
+    /// Whether it counts already. A document with tables is read again for it, by the next reading.
+    pub is_applied: bool,
 }
 
 /// Returns a document's domain, if it was given one.
@@ -45,9 +49,14 @@ pub async fn correct(
     let vector = mean(chunks.iter().map(|chunk| &chunk.vector)).unwrap_or_default();
     Corrections::read(state_dir)?.put(state_dir, &row.id, domain, vector, clock.now())?;
     Class { domain, confidence: 1.0, by: By::Person }.put(&mut row.metadata);
-    let corrected = Corrected { document: row.path.clone(), before, domain };
-    let commit = Commit { upsert: vec![row], chunks, remove: Vec::new() };
-    lake.commit(commit).await.map_err(failed("putting a document right"))?;
+    // Its tables are not here to be written again with it.
+    let is_applied = !row.metadata.contains_key(TABLES_KEY);
+    let corrected = Corrected { document: row.path.clone(), before, domain, is_applied };
+    if is_applied {
+        let (entities, edges) = knowledge::rows(&row, &chunks);
+        let commit = Commit { upsert: vec![row], chunks, entities, edges, ..Commit::default() };
+        lake.commit(commit).await.map_err(failed("putting a document right"))?;
+    }
     Ok(corrected)
 }
 

@@ -14,10 +14,13 @@ use crate::{
 };
 
 /// Raise this when extraction or chunking gives other text for the same bytes: documents that carry another value are read again.
-pub(crate) const EXTRACTOR: &str = "1";
+pub(crate) const EXTRACTOR: &str = "2";
 
 /// The metadata key that holds [`EXTRACTOR`].
 pub(crate) const EXTRACTOR_KEY: &str = "extractor";
+
+/// The metadata key that holds how many tables of the document can be asked in SQL.
+pub(crate) const TABLES_KEY: &str = "tables";
 
 /// The metadata key that holds the kind of a failure.
 pub(crate) const FAILURE_KEY: &str = "failure";

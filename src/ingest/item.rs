@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use base::Digest;
-use lake::{ChunkRow, DocumentRow, DocumentStatus, chunk_id, document_id};
+use lake::{ChunkRow, DocumentRow, DocumentStatus, EdgeRow, EntityRow, SheetTable, chunk_id, document_id};
 
 use crate::{
     decide::{EXTRACTOR, EXTRACTOR_KEY, FAILURE_KEY, Todo},
-    name,
+    knowledge, name,
     twins::{Follower, Key},
     walk::Stamp,
 };
@@ -48,6 +48,17 @@ pub(crate) struct Body {
     pub metadata: BTreeMap<String, String>,
     /// Without ids. A vector is empty until it is computed.
     pub chunks: Vec<ChunkRow>,
+    /// Without the document's id.
+    pub tables: Vec<SheetTable>,
+}
+
+/// What the lake keeps of one file.
+pub(crate) struct Rows {
+    pub document: DocumentRow,
+    pub chunks: Vec<ChunkRow>,
+    pub entities: Vec<EntityRow>,
+    pub edges: Vec<EdgeRow>,
+    pub tables: Vec<SheetTable>,
 }
 
 impl Body {
@@ -61,6 +72,7 @@ impl Body {
             reason: Some(reason),
             metadata: BTreeMap::from([(FAILURE_KEY.to_owned(), kind.to_owned())]),
             chunks: Vec::new(),
+            tables: Vec::new(),
         }
     }
 
@@ -74,6 +86,7 @@ impl Body {
             reason: Some(reason),
             metadata: BTreeMap::new(),
             chunks: Vec::new(),
+            tables: Vec::new(),
         }
     }
 }
@@ -88,7 +101,7 @@ fn format_of(file_name: &str) -> String {
 
 impl Item {
     /// Returns the rows of a file with this item's content: the item's own, or those of a file that waited for it.
-    pub fn rows(&self, file: &Follower, now_ms: i64) -> (DocumentRow, Vec<ChunkRow>) {
+    pub fn rows(&self, file: &Follower, now_ms: i64) -> Rows {
         let (todo, stamp, body) = (&file.todo, file.stamp, &self.body);
         let id = document_id(&todo.source, &todo.relative);
         let chunks: Vec<ChunkRow> = body
@@ -119,7 +132,10 @@ impl Item {
             ingested_ms: now_ms,
             metadata,
         };
-        (row, chunks)
+        let (entities, edges) = knowledge::rows(&row, &chunks);
+        let table = |table: &SheetTable| SheetTable { document_id: row.id.clone(), ..table.clone() };
+        let tables = body.tables.iter().map(table).collect();
+        Rows { document: row, chunks, entities, edges, tables }
     }
 
     /// Returns the text a chunk is embedded as: the passage under what it stands below, for a passage alone often does not say

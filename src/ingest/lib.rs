@@ -25,6 +25,7 @@ mod embed;
 mod error;
 mod format;
 mod item;
+mod knowledge;
 mod ledger;
 mod meter;
 mod name;
@@ -34,6 +35,7 @@ mod run;
 mod serve;
 mod skip;
 mod step;
+mod tables;
 mod twins;
 mod walk;
 

@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     admission::Admission,
-    decide::{self, Options, Todo, UNREACHABLE},
+    decide::{self, Options, TABLES_KEY, Todo, UNREACHABLE},
     item::{Body, Item, Origin},
     ledger::Ledger,
     meter::{Meter, Stage},
     run::limits,
+    tables::tables,
     twins::{Claim, Follower, Key, Twins},
     walk::{Stamp, describe},
 };
@@ -48,12 +49,28 @@ enum Attempt {
     Again,
 }
 
+/// How a file came to be read.
+struct Lead {
+    /// Present when others wait for this content.
+    key: Option<Key>,
+    attempt: Attempt,
+    origin: Origin,
+}
+
 enum Step {
     Ready(Box<Item>),
     /// Nothing to put down.
     Over,
     /// These are to be read alone.
     Again(Vec<Todo>),
+}
+
+/// What the lake knows of a content.
+enum Known {
+    Body(Box<Body>),
+    /// It has tables, which are read from the file: the lake gives out passages only.
+    HasTables,
+    Gone,
 }
 
 enum Opened {
@@ -115,6 +132,7 @@ impl Reader<'_> {
             }
         };
         self.meter.read(stamp.size_bytes);
+        let mut origin = Origin::File;
         if let Some(known) = todo.known.as_deref()
             && known.digest == Some(digest)
             && decide::is_current(known, self.options)
@@ -124,8 +142,10 @@ impl Reader<'_> {
                 self.meter.file_done(stamp.size_bytes);
                 return Ok(Step::Over);
             }
-            if let Some(body) = self.copy(&known.id).await? {
-                return Ok(Step::ready(todo, stamp, Some(digest), body, Origin::Touched));
+            match self.copy(&known.id).await? {
+                Known::Body(body) => return Ok(Step::ready(todo, stamp, Some(digest), *body, Origin::Touched)),
+                Known::HasTables => origin = Origin::Touched,
+                Known::Gone => {}
             }
         }
         let key = Key::new(digest, todo.name());
@@ -136,27 +156,23 @@ impl Reader<'_> {
                 Claim::Lead => leads = Some(key),
                 Claim::Follows => return Ok(Step::Over),
                 Claim::Stored { document_id } => {
-                    if let Some(body) = self.copy(&document_id).await? {
-                        let origin = match self.ledger.is_removed(&document_id) {
-                            true => Origin::Moved,
-                            false => Origin::Copy,
-                        };
-                        return Ok(Step::ready(todo, stamp, Some(digest), body, origin));
+                    let of_stored = match self.ledger.is_removed(&document_id) {
+                        true => Origin::Moved,
+                        false => Origin::Copy,
+                    };
+                    match self.copy(&document_id).await? {
+                        Known::Body(body) => return Ok(Step::ready(todo, stamp, Some(digest), *body, of_stored)),
+                        Known::HasTables => origin = of_stored,
+                        Known::Gone => {}
                     }
                 }
             }
         }
-        self.extracted(todo, stamp, digest, leads, attempt).await
+        self.extracted(todo, stamp, digest, Lead { key: leads, attempt, origin }).await
     }
 
-    async fn extracted(
-        &self,
-        todo: Todo,
-        stamp: Stamp,
-        digest: Digest,
-        leads: Option<Key>,
-        attempt: Attempt,
-    ) -> Result<Step, Error> {
+    async fn extracted(&self, todo: Todo, stamp: Stamp, digest: Digest, lead: Lead) -> Result<Step, Error> {
+        let Lead { key: leads, attempt, origin } = lead;
         let timer = self.meter.start(Stage::Extract);
         let outcome = self.pool.extract(&todo.path).await;
         timer.stop();
@@ -179,7 +195,7 @@ impl Reader<'_> {
             Err(source @ extract::Error::NoWorker { .. }) => return Err(Error::Worker { source }),
             Err(error) => Body::failed(todo.name(), error.kind(), error.to_string()),
         };
-        Ok(Step::Ready(Box::new(Item { todo, stamp, digest: Some(digest), body, key: leads, origin: Origin::File })))
+        Ok(Step::Ready(Box::new(Item { todo, stamp, digest: Some(digest), body, key: leads, origin })))
     }
 
     async fn chunked(&self, document: Document) -> Result<Body, Error> {
@@ -190,14 +206,20 @@ impl Reader<'_> {
         body.map_err(broken)
     }
 
-    /// Returns what a document of the lake says, or `None` when it is not there any more.
-    async fn copy(&self, document_id: &str) -> Result<Option<Body>, Error> {
+    /// Returns what a document of the lake says.
+    async fn copy(&self, document_id: &str) -> Result<Known, Error> {
         let failed = |source| Error::Lake { act: "looking up a known document", source };
         let Some(row) = self.lake.document(document_id).await.map_err(failed)? else {
-            return Ok(None);
+            return Ok(Known::Gone);
         };
+        if row.metadata.contains_key(TABLES_KEY) {
+            return Ok(Known::HasTables);
+        }
         let chunks = self.lake.chunks_of(document_id).await.map_err(failed)?;
-        Ok((chunks.len() == row.chunk_count as usize).then_some(Body {
+        if chunks.len() != row.chunk_count as usize {
+            return Ok(Known::Gone);
+        }
+        Ok(Known::Body(Box::new(Body {
             format: row.format,
             language: row.language,
             title: row.title,
@@ -205,7 +227,8 @@ impl Reader<'_> {
             reason: row.reason,
             metadata: row.metadata,
             chunks,
-        }))
+            tables: Vec::new(),
+        })))
     }
 
     fn gone(&self, todo: &Todo, reason: &str) -> Step {
@@ -265,13 +288,18 @@ fn is_catalog(file: &File) -> io::Result<bool> {
 const MAX_WARNING_CHARS: usize = 2_000;
 
 fn body_of(document: Document, embedding: &engine::Embedding) -> Body {
+    let (tables, note) = tables(&document);
     let chunks = extract::chunk(&document, &ChunkLimits::default(), &|text| embedding.count_tokens(text));
     if chunks.is_empty() {
         return Body::empty(document.format, "it holds no words".to_owned());
     }
     let mut metadata = document.metadata;
-    if !document.warnings.is_empty() {
-        let warnings: String = document.warnings.join("\n").chars().take(MAX_WARNING_CHARS).collect();
+    if !tables.is_empty() {
+        metadata.insert(TABLES_KEY.to_owned(), tables.len().to_string());
+    }
+    let warnings: Vec<String> = document.warnings.into_iter().chain(note).collect();
+    if !warnings.is_empty() {
+        let warnings: String = warnings.join("\n").chars().take(MAX_WARNING_CHARS).collect();
         metadata.insert("warnings".to_owned(), warnings);
     }
     let chunks = chunks
@@ -296,5 +324,6 @@ fn body_of(document: Document, embedding: &engine::Embedding) -> Body {
         reason: None,
         metadata,
         chunks,
+        tables,
     }
 }

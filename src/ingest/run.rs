@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     admission::Admission,
-    classify::Classifier,
+    classify::{Classifier, Corrections},
     commit::Committer,
     decide::{self, Options, Todo},
     embed::embed,
@@ -73,7 +73,9 @@ pub async fn run(job: Job, events: &(dyn Fn(Event) + Send + Sync), cancel: Cance
     let started = job.clock.now();
     let meter = Meter::new(events);
     let walk = walked(&job, &meter, &cancel).await?;
-    let known = job.lake.documents().await.map_err(|source| Error::Lake { act: "listing its documents", source })?;
+    let mut known =
+        job.lake.documents().await.map_err(|source| Error::Lake { act: "listing its documents", source })?;
+    Corrections::read(&job.state_dir)?.ask_again(&mut known);
     let mut report =
         Report { format: FORMAT, started: Some(started), seen: walk.files.len() as u64, ..Report::default() };
     let passed_over = walk.passed_over.clone();

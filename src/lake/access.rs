@@ -5,8 +5,9 @@ use base::{CustomerLayout, Secret, file::LockError};
 use futures::future::BoxFuture;
 
 use crate::{
-    ChunkRow, Client, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Hit, Interaction, Lake, Pin,
-    SearchRequest, Stats, VersionRow,
+    Checked, ChunkRow, Client, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit, Interaction,
+    Lake, Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest, SqlTable,
+    Stats, Vacuumed, VersionRow,
 };
 
 /// A way to a customer's lake. The methods are those of [`Lake`].
@@ -206,6 +207,76 @@ impl Access {
             match self {
                 Self::Local(lake) => lake.put_version(row).await,
                 Self::Remote(client) => client.put_version(&row).await,
+            }
+        })
+    }
+
+    /// See [`Lake::neighbors`].
+    pub fn neighbors(&self, request: NeighborsRequest) -> BoxFuture<'_, Result<Neighbors, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.neighbors(request).await,
+                Self::Remote(client) => client.neighbors(request).await,
+            }
+        })
+    }
+
+    /// See [`Lake::path`].
+    pub fn path(&self, request: PathRequest) -> BoxFuture<'_, Result<GraphPath, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.path(request).await,
+                Self::Remote(client) => client.path(request).await,
+            }
+        })
+    }
+
+    /// See [`Lake::sql`].
+    pub fn sql(&self, request: SqlRequest) -> BoxFuture<'_, Result<SqlAnswer, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.sql(request).await,
+                Self::Remote(client) => client.sql(request).await,
+            }
+        })
+    }
+
+    /// See [`Lake::sql_tables`].
+    pub fn sql_tables(&self) -> BoxFuture<'_, Result<Vec<SqlTable>, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.sql_tables().await,
+                Self::Remote(client) => client.sql_tables().await,
+            }
+        })
+    }
+
+    /// See [`Lake::check`].
+    pub fn check(&self) -> BoxFuture<'_, Result<Checked, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.check().await,
+                Self::Remote(client) => client.check().await,
+            }
+        })
+    }
+
+    /// See [`Lake::snapshots`].
+    pub fn snapshots(&self, limit: usize) -> BoxFuture<'_, Result<Vec<Snapshot>, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.snapshots(limit).await,
+                Self::Remote(client) => client.snapshots(limit).await,
+            }
+        })
+    }
+
+    /// See [`Lake::vacuum`].
+    pub fn vacuum(&self, keep: usize) -> BoxFuture<'_, Result<Vacuumed, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.vacuum(keep).await,
+                Self::Remote(client) => client.vacuum(keep).await,
             }
         })
     }

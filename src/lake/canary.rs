@@ -117,7 +117,7 @@ fn commit(dimension: usize) -> Commit {
         ingested_ms: 0,
         metadata: Default::default(),
     };
-    Commit { upsert: vec![document], chunks: vec![chunk], remove: Vec::new() }
+    Commit { upsert: vec![document], chunks: vec![chunk], ..Commit::default() }
 }
 
 #[cfg(test)]

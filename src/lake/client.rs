@@ -7,8 +7,9 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Hit, Interaction, Pin, SearchRequest, Stats,
-    VersionRow,
+    Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit, Interaction,
+    Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest, SqlTable, Stats,
+    Vacuumed, VersionRow,
     format::{CommitWire, FORMAT, Refusal, Reply, SearchWire},
 };
 
@@ -177,6 +178,43 @@ impl Client {
     /// See [`Lake::put_version`](crate::Lake::put_version).
     pub async fn put_version(&self, row: &VersionRow) -> Result<(), Error> {
         self.post("versions", row).await
+    }
+
+    /// See [`Lake::neighbors`](crate::Lake::neighbors).
+    pub async fn neighbors(&self, request: NeighborsRequest) -> Result<Neighbors, Error> {
+        self.post("graph/neighbors", &request).await
+    }
+
+    /// See [`Lake::path`](crate::Lake::path).
+    pub async fn path(&self, request: PathRequest) -> Result<GraphPath, Error> {
+        self.post("graph/path", &request).await
+    }
+
+    /// See [`Lake::sql`](crate::Lake::sql).
+    pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, Error> {
+        // The question has a limit of its own, and says so better than a connection that ends.
+        let timeout = Duration::from_secs(request.max_seconds.saturating_add(60));
+        self.send(self.request(Method::POST, "sql").json(&request).timeout(timeout)).await
+    }
+
+    /// See [`Lake::sql_tables`](crate::Lake::sql_tables).
+    pub async fn sql_tables(&self) -> Result<Vec<SqlTable>, Error> {
+        self.list("sql").await
+    }
+
+    /// See [`Lake::check`](crate::Lake::check).
+    pub async fn check(&self) -> Result<Checked, Error> {
+        self.list("check").await
+    }
+
+    /// See [`Lake::snapshots`](crate::Lake::snapshots).
+    pub async fn snapshots(&self, limit: usize) -> Result<Vec<Snapshot>, Error> {
+        self.send(self.query("snapshots", &[("limit", &limit.to_string())])).await
+    }
+
+    /// See [`Lake::vacuum`](crate::Lake::vacuum).
+    pub async fn vacuum(&self, keep: usize) -> Result<Vacuumed, Error> {
+        self.post("vacuum", &serde_json::json!({ "keep": keep })).await
     }
 
     /// See [`Lake::versions`](crate::Lake::versions).

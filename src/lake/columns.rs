@@ -10,7 +10,10 @@ use arrow::{
     datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef},
 };
 
-use crate::Error;
+use crate::{
+    Error,
+    format::{Column, ColumnKind},
+};
 
 /// A table's name and columns: what is made when it is missing and what is expected when it is there.
 #[derive(Clone, Copy)]
@@ -44,6 +47,21 @@ impl Layout {
             Field::new(*name, data_type(*kind), *nullable == Nullable::Yes)
         };
         Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
+    }
+
+    /// Returns the columns as people who ask see them.
+    pub fn described(&self) -> Vec<Column> {
+        let column = |(name, kind, _): &(&str, Kind, Nullable)| Column {
+            name: (*name).to_owned(),
+            title: (*name).to_owned(),
+            kind: match kind {
+                Kind::Int | Kind::Long => ColumnKind::Integer,
+                Kind::Double => ColumnKind::Decimal,
+                Kind::Bool => ColumnKind::Boolean,
+                Kind::Text | Kind::Texts => ColumnKind::Text,
+            },
+        };
+        self.columns.iter().map(column).collect()
     }
 
     /// Returns a batch of `columns`, in the order of the layout.
@@ -121,6 +139,10 @@ impl<'a> Reader<'a> {
 
     pub fn column(&self, name: &str) -> Result<&'a ArrayRef, Error> {
         self.batch.column_by_name(name).ok_or_else(|| self.damaged(format!("the column `{name}` is missing")))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some()
     }
 
     pub fn damaged(&self, what: String) -> Error {

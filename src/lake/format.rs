@@ -3,13 +3,34 @@
 //! The tables are written by [`Lake`](crate::Lake) alone and may be read by anyone. The wire types are written by
 //! [`Client`](crate::Client) and read by [`serve`](crate::serve), and the other way round; both come from the same binary.
 
+mod knowledge;
+mod tables;
+mod upkeep;
+
 use std::collections::BTreeMap;
 
 use base::{Digest, Place};
 use serde::{Deserialize, Serialize};
 
-/// The version of the tables, of the journal files and of the wire this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub use knowledge::{
+    EdgeRow, EntityRow, Evidence, GraphNode, GraphPath, GraphStep, Named, Neighbor, Neighbors, NeighborsRequest,
+    PathRequest, entity_id,
+};
+pub use tables::{CatalogRow, Column, ColumnKind, Numbers, SheetTable, SqlAnswer, SqlColumn, SqlRequest, SqlTable};
+pub use upkeep::{Checked, Exported, Snapshot, Vacuumed};
+
+/// The version of the tables and of the wire this program writes.
+///
+/// Version 2 added the tables `entities`, `edges` and `catalog` and their columns in `commits`. A program of version 1 refuses the
+/// rows of version 2: it would leave edges of documents it removes. This program reads both, and its first commit makes a lake of
+/// version 1 one of version 2.
+pub const FORMAT: u32 = 2;
+
+/// The oldest version of the tables this program reads.
+pub(crate) const OLDEST: u32 = 1;
+
+/// The version of the journal files this program writes and reads.
+pub(crate) const JOURNAL: u32 = 1;
 
 /// What became of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -121,6 +142,15 @@ pub struct Commit {
     /// Ids of documents to forget, with their chunks. Unknown ids do no harm.
     #[serde(default)]
     pub remove: Vec<String>,
+    /// What the documents in `upsert` name.
+    #[serde(default)]
+    pub entities: Vec<EntityRow>,
+    /// How what they name belongs together; both ends of an edge are among the entities of its document.
+    #[serde(default)]
+    pub edges: Vec<EdgeRow>,
+    /// The spreadsheet tables of the documents in `upsert`.
+    #[serde(default)]
+    pub tables: Vec<SheetTable>,
 }
 
 /// The number of a commit: 1 for the first, then one more each time.
@@ -324,6 +354,9 @@ pub(crate) struct CommitRow {
     pub interactions: u64,
     pub feedback: u64,
     pub versions: u64,
+    pub entities: u64,
+    pub edges: u64,
+    pub catalog: u64,
     /// The newest journal file whose lines are in the tables.
     pub journal: u64,
     pub model: Digest,

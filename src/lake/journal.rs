@@ -14,7 +14,7 @@ use base::file::{append_line_synced, sync_dir};
 
 use crate::{
     Error,
-    format::{FORMAT, JournalLine},
+    format::{JOURNAL, JournalLine},
 };
 
 pub(crate) struct Journal {
@@ -71,7 +71,7 @@ impl Journal {
                 let mut options = OpenOptions::new();
                 options.append(true).create(true).mode(0o600);
                 let mut file = options.open(&path).map_err(failed())?;
-                append_line_synced(&mut file, &text(&JournalLine::Format(FORMAT))).map_err(failed())?;
+                append_line_synced(&mut file, &text(&JournalLine::Format(JOURNAL))).map_err(failed())?;
                 sync_dir(&self.folder).map_err(failed())?;
                 none.insert(file)
             }
@@ -122,7 +122,7 @@ fn read(path: &Path) -> Result<Vec<JournalLine>, Error> {
     let mut lines = Vec::new();
     for line in String::from_utf8_lossy(&bytes).lines().filter(|line| !line.trim_matches('\0').trim().is_empty()) {
         match serde_json::from_str(line) {
-            Ok(JournalLine::Format(FORMAT)) => {}
+            Ok(JournalLine::Format(JOURNAL)) => {}
             Ok(JournalLine::Format(other)) => {
                 return Err(Error::Damaged {
                     table: "journal",

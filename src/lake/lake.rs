@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -18,6 +19,7 @@ use crate::{
     SearchRequest, Stats, VersionRow,
     analysis::Analyzer,
     format::JournalLine,
+    graph::Graph,
     index::{Candidate, Entry, Index, Wanted},
     journal::Journal,
     pin,
@@ -41,15 +43,17 @@ const FOLD_AT: usize = 64;
 /// One customer's open lake, held under its lock. Clones are handles to the same lake; the last one gone frees the lock.
 #[derive(Clone)]
 pub struct Lake {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     layout: CustomerLayout,
     spec: EmbedSpec,
     clock: Clock,
     analyzer: Analyzer,
     index: RwLock<Index>,
+    /// Made when it is first asked, and kept in step from then on.
+    pub(crate) graph: RwLock<Option<Graph>>,
     journal: Mutex<Journal>,
     // The one who holds this writes. Searches never wait for it.
     store: tokio::sync::Mutex<Store>,
@@ -79,6 +83,7 @@ impl Lake {
                 clock,
                 analyzer: Analyzer::new(),
                 index: RwLock::new(index),
+                graph: RwLock::new(None),
                 journal: Mutex::new(journal),
                 store: tokio::sync::Mutex::new(store),
                 is_protected: AtomicBool::new(false),
@@ -104,6 +109,10 @@ impl Lake {
         if held && !holds { self.fold().await } else { Ok(()) }
     }
 
+    fn graph_mut(&self) -> RwLockWriteGuard<'_, Option<Graph>> {
+        self.inner.graph.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn writable(&self) -> Result<(), Error> {
         if self.inner.is_protected.load(Ordering::SeqCst) { Err(Error::Protected) } else { Ok(()) }
     }
@@ -125,7 +134,7 @@ impl Lake {
     }
 
     // A poisoned lock means a search or a writer panicked; the index is changed by whole documents, and the store is the truth.
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.inner.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,12 +143,13 @@ impl Lake {
     }
 
     /// Returns the store, opened anew when the last change did not finish.
-    async fn store(&self) -> Result<tokio::sync::MutexGuard<'_, Store>, Error> {
+    pub(crate) async fn store(&self) -> Result<tokio::sync::MutexGuard<'_, Store>, Error> {
         let mut store = self.inner.store.lock().await;
         if store.is_torn() {
             let (fresh, documents) = Store::open(&self.inner.layout, self.inner.spec, self.inner.clock).await?;
             let index = load(&fresh, documents, self.inner.spec).await?;
             *self.index_mut() = index;
+            *self.graph_mut() = None;
             *store = fresh;
         }
         Ok(store)
@@ -167,6 +177,16 @@ impl Lake {
     async fn commit_now(&self, commit: Commit, terms: Vec<String>, stop: Option<Step>) -> Result<CommitId, Error> {
         let mut store = self.store().await?;
         let (id, addresses) = store.commit(&commit, &terms, stop).await?;
+        {
+            let mut graph = self.graph_mut();
+            if let Some(known) = graph.as_mut() {
+                commit.upsert.iter().map(|row| &row.id).chain(&commit.remove).for_each(|id| known.remove(id));
+                known.insert(&commit.entities, &commit.edges);
+            }
+            if graph.as_ref().is_some_and(Graph::is_worn) {
+                *graph = None;
+            }
+        }
         {
             let mut index = self.index_mut();
             index.dataset = Arc::new(store.vectors.dataset());
@@ -459,7 +479,6 @@ async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Re
 
 /// Refuses a commit that contradicts itself, before anything is written.
 fn check(commit: &Commit, dimension: usize) -> Result<(), Error> {
-    use std::collections::BTreeSet;
     let refused = |why: String| Err(Error::Refused(why));
     let mut documents = BTreeSet::new();
     for row in &commit.upsert {
@@ -480,6 +499,36 @@ fn check(commit: &Commit, dimension: usize) -> Result<(), Error> {
         }
         if chunk.vector.len() != dimension || !chunk.vector.iter().all(|value| value.is_finite()) {
             return refused(format!("the vector of the chunk {} must have {dimension} finite numbers", chunk.id));
+        }
+    }
+    check_knowledge(commit, &documents)
+}
+
+/// Refuses rows about documents the commit does not write, edges between what their document does not name, and empty tables.
+fn check_knowledge(commit: &Commit, documents: &BTreeSet<&str>) -> Result<(), Error> {
+    let refused = |why: String| Err(Error::Refused(why));
+    let mut named = BTreeSet::new();
+    for row in &commit.entities {
+        let document = row.document_id.as_str();
+        if !documents.contains(document) || !named.insert((document, row.id.as_str())) {
+            return refused(format!(
+                "the {} `{}` stands twice, or belongs to no document of its commit",
+                row.kind, row.key
+            ));
+        }
+    }
+    for row in &commit.edges {
+        let ends = [&row.from_id, &row.to_id];
+        if !ends.iter().all(|end| named.contains(&(row.document_id.as_str(), end.as_str()))) {
+            return refused(format!("an edge `{}` joins what its document does not name", row.kind));
+        }
+    }
+    let mut places = BTreeSet::new();
+    for table in &commit.tables {
+        let is_new = places.insert((table.document_id.as_str(), table.ordinal));
+        let is_filled = !table.rows.is_empty() && table.rows.iter().any(|row| !row.is_empty());
+        if !is_new || !is_filled || !documents.contains(table.document_id.as_str()) {
+            return refused("a table is empty, stands twice, or belongs to no document of its commit".to_owned());
         }
     }
     Ok(())

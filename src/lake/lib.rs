@@ -1,8 +1,9 @@
 //! The lake keeps what a customer's documents say, finds it, and keeps what people asked.
 //!
-//! Below the customer's `lakehouse` folder stand six Delta tables (`documents`, `chunks`, `interactions`, `feedback`,
-//! `versions`, `commits`) and one Lance dataset (`chunks`, with vectors and a BM25 index). Any reader of these formats can
-//! open them; what belongs together is named by the newest row of `commits`.
+//! Below the customer's `lakehouse` folder stand Delta tables (`documents`, `chunks`, `entities`, `edges`, `catalog`,
+//! `interactions`, `feedback`, `versions`, `commits`, and in `sheets` one for each table of a spreadsheet) and one Lance dataset
+//! (`chunks`, with vectors and a BM25 index). Any reader of these formats can open them; what belongs together is named by the
+//! newest row of `commits`.
 //!
 //! Invariants:
 //! - one process writes, under the lock; others use its HTTP API ([`serve`], [`Client`]) or read the tables;
@@ -17,24 +18,32 @@
 mod access;
 mod analysis;
 mod canary;
+mod catalog;
+mod cells;
 mod client;
 mod codes;
 mod columns;
 mod durable;
 mod error;
+mod export;
 mod filter;
 mod format;
 mod fusion;
+mod graph;
 mod index;
 mod journal;
+mod knowledge;
 mod lake;
 mod lexical;
 mod matrix;
 mod pin;
+mod questions;
 mod rows;
 #[cfg(test)]
 mod scale;
 mod serve;
+mod show;
+mod sql;
 mod stop_words;
 mod store;
 mod table;
@@ -42,6 +51,7 @@ mod table;
 mod tests;
 mod tongue;
 mod twin;
+mod upkeep;
 mod vectors;
 mod vocabulary;
 
@@ -49,8 +59,10 @@ pub use access::Access;
 pub use client::Client;
 pub use error::Error;
 pub use format::{
-    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, FORMAT, Feedback, Filter, Hit, Interaction, Pin,
-    SearchMode, SearchRequest, Stats, Verdict, VersionRow, chunk_id, document_id,
+    CatalogRow, Checked, ChunkRow, Column, ColumnKind, Commit, CommitId, DocumentRow, DocumentStatus, EdgeRow,
+    EntityRow, Evidence, Exported, FORMAT, Feedback, Filter, GraphNode, GraphPath, GraphStep, Hit, Interaction, Named,
+    Neighbor, Neighbors, NeighborsRequest, Numbers, PathRequest, Pin, SearchMode, SearchRequest, SheetTable, Snapshot,
+    SqlAnswer, SqlColumn, SqlRequest, SqlTable, Stats, Vacuumed, Verdict, VersionRow, chunk_id, document_id, entity_id,
 };
 pub use lake::{EmbedSpec, Lake};
 pub use serve::serve;

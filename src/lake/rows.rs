@@ -292,6 +292,10 @@ pub(crate) const COMMITS: Layout = Layout {
         ("versions", Long, No),
         ("journal", Long, No),
         ("model", Text, No),
+        // Absent in rows of version 1: those tables were empty.
+        ("entities", Long, Yes),
+        ("edges", Long, Yes),
+        ("catalog", Long, Yes),
     ],
 };
 
@@ -310,6 +314,9 @@ pub(crate) fn commits_batch(rows: &[CommitRow]) -> Result<RecordBatch, Error> {
         longs(rows.iter().map(|row| long(row.versions))),
         longs(rows.iter().map(|row| long(row.journal))),
         texts(models.iter().map(String::as_str)),
+        longs(rows.iter().map(|row| long(row.entities))),
+        longs(rows.iter().map(|row| long(row.edges))),
+        longs(rows.iter().map(|row| long(row.catalog))),
     ])
 }
 
@@ -318,10 +325,15 @@ pub(crate) fn commits_rows(batch: &RecordBatch) -> Result<Vec<CommitRow>, Error>
     let (format, kind, model) = (read.ints("format")?, read.texts("kind")?, read.texts("model")?);
     let row = |row| {
         let found = count(format.value(row));
-        if found != crate::format::FORMAT {
+        if !(crate::format::OLDEST..=crate::format::FORMAT).contains(&found) {
             return Err(read.damaged(format!("format {found} is not known to this version of 0711")));
         }
         let number = |name| read.longs(name).map(|column| unsigned(column.value(row)));
+        // A file of version 1 has no such column.
+        let later = |name| match read.has(name) {
+            true => read.longs(name).map(|column| if column.is_null(row) { 0 } else { unsigned(column.value(row)) }),
+            false => Ok(0),
+        };
         let model = model.value(row);
         Ok(CommitRow {
             id: number("id")?,
@@ -333,6 +345,9 @@ pub(crate) fn commits_rows(batch: &RecordBatch) -> Result<Vec<CommitRow>, Error>
             interactions: number("interactions")?,
             feedback: number("feedback")?,
             versions: number("versions")?,
+            entities: later("entities")?,
+            edges: later("edges")?,
+            catalog: later("catalog")?,
             journal: number("journal")?,
             model: model.parse().map_err(|_| read.damaged(format!("`{model}` is no digest")))?,
         })
@@ -341,18 +356,18 @@ pub(crate) fn commits_rows(batch: &RecordBatch) -> Result<Vec<CommitRow>, Error>
 }
 
 // Counts and sizes beyond the signed range do not occur; if one did, the largest value says so better than a wrapped one.
-fn long(value: u64) -> i64 {
+pub(crate) fn long(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn int(value: u32) -> i32 {
+pub(crate) fn int(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-fn count(value: i32) -> u32 {
+pub(crate) fn count(value: i32) -> u32 {
     u32::try_from(value).unwrap_or(0)
 }

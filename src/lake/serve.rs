@@ -23,8 +23,9 @@ use crate::{
     format::{CommitWire, FORMAT, Refusal, Reply, SearchWire},
 };
 
-/// A commit of some dozens of documents is a few megabytes; vectors are a third of it.
-const LARGEST_BODY: usize = 64 << 20;
+/// A commit of some dozens of documents is a few megabytes; vectors are a third of it. One large spreadsheet comes as passages, with
+/// their vectors, and as a table.
+const LARGEST_BODY: usize = 96 << 20;
 
 /// What the routes share. The lake is absent until it is open.
 #[derive(Clone)]
@@ -95,6 +96,12 @@ fn router(shared: Shared) -> Router {
         .route("/v1/interactions", get(interactions).post(record))
         .route("/v1/feedback", get(feedback_since).post(feedback))
         .route("/v1/versions", get(versions).post(put_version))
+        .route("/v1/graph/neighbors", post(neighbors))
+        .route("/v1/graph/path", post(path))
+        .route("/v1/sql", post(sql).get(sql_tables))
+        .route("/v1/check", get(check))
+        .route("/v1/snapshots", get(snapshots))
+        .route("/v1/vacuum", post(vacuum))
         .layer(middleware::from_fn_with_state(shared.clone(), count))
         .route("/v1/pulse", get(pulse))
         .route("/v1/canary", post(canary))
@@ -237,6 +244,44 @@ async fn search(State(shared): State<Shared>, body: Body<SearchWire>) -> Answer<
     let Json(wire) = body?;
     fitting(lake, wire.format, wire.model)?;
     reply(lake.search(wire.request).await?)
+}
+
+async fn neighbors(State(shared): State<Shared>, body: Body<crate::NeighborsRequest>) -> Answer<crate::Neighbors> {
+    reply(open(&shared)?.neighbors(body?.0).await?)
+}
+
+async fn path(State(shared): State<Shared>, body: Body<crate::PathRequest>) -> Answer<crate::GraphPath> {
+    reply(open(&shared)?.path(body?.0).await?)
+}
+
+async fn sql(State(shared): State<Shared>, body: Body<crate::SqlRequest>) -> Answer<crate::SqlAnswer> {
+    reply(open(&shared)?.sql(body?.0).await?)
+}
+
+async fn sql_tables(State(shared): State<Shared>) -> Answer<Vec<crate::SqlTable>> {
+    reply(open(&shared)?.sql_tables().await?)
+}
+
+async fn check(State(shared): State<Shared>) -> Answer<crate::Checked> {
+    reply(open(&shared)?.check().await?)
+}
+
+#[derive(Deserialize)]
+struct Newest {
+    limit: usize,
+}
+
+async fn snapshots(State(shared): State<Shared>, Query(newest): Query<Newest>) -> Answer<Vec<crate::Snapshot>> {
+    reply(open(&shared)?.snapshots(newest.limit).await?)
+}
+
+#[derive(Deserialize)]
+struct Keep {
+    keep: usize,
+}
+
+async fn vacuum(State(shared): State<Shared>, body: Body<Keep>) -> Answer<crate::Vacuumed> {
+    reply(open(&shared)?.vacuum(body?.0.keep).await?)
 }
 
 async fn documents(State(shared): State<Shared>) -> Answer<Vec<crate::DocumentRow>> {

@@ -5,6 +5,11 @@
 //! back at the next open, by restoring the named versions as new ones and naming those in a row of kind `rollback`. Every
 //! file is synced before the row that names it is written, and the row before the commit returns.
 
+mod check;
+mod sheets;
+mod sources;
+mod vacuum;
+
 use std::{
     collections::{BTreeSet, HashMap},
     path::PathBuf,
@@ -18,8 +23,12 @@ use arrow::{
 use base::{Clock, CustomerLayout};
 
 use crate::{
-    Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, Interaction, Pin, VersionRow, durable,
+    CatalogRow, Commit, CommitId, DocumentRow, EdgeRow, EmbedSpec, EntityRow, Error, Feedback, Interaction, Pin,
+    VersionRow,
+    catalog::{self, CATALOG},
+    durable,
     format::CommitRow,
+    knowledge::{self, EDGES, ENTITIES},
     rows::{self, CHUNKS, COMMITS, DOCUMENTS, FEEDBACK, INTERACTIONS, VERSIONS},
     table::{Table, TableFile},
     vectors::Vectors,
@@ -32,6 +41,8 @@ const MANY_FILES: usize = 48;
 /// The same at the end of an ingestion, when there is time.
 const SOME_FILES: usize = 8;
 
+pub(crate) use sources::{Source, Sources, Which};
+
 pub(crate) struct Store {
     pub vectors: Vectors,
     documents: Table,
@@ -39,11 +50,21 @@ pub(crate) struct Store {
     interactions: Table,
     feedback: Table,
     versions: Table,
+    entities: Table,
+    edges: Table,
+    catalog: Table,
     commits: Table,
+    /// The spreadsheet tables of the newest commit, by document.
+    sheets: HashMap<String, Vec<CatalogRow>>,
+    /// Where the folders of spreadsheet tables are.
+    sheets_home: PathBuf,
     /// Every row of `commits`, oldest first: small, and rewritten as one file now and then.
     history: Vec<CommitRow>,
     document_files: Files,
     chunk_files: Files,
+    entity_files: Files,
+    edge_files: Files,
+    catalog_files: Files,
     spec: EmbedSpec,
     clock: Clock,
     /// A change was begun and not finished: the tables may be ahead of the newest row.
@@ -60,13 +81,26 @@ pub(crate) enum Step {
     VectorsAppended,
     DocumentsWritten,
     ChunksWritten,
+    EntitiesWritten,
+    EdgesWritten,
+    SheetsWritten,
+    CatalogWritten,
     Synced,
 }
 
 impl Step {
     #[cfg(test)]
-    pub const ALL: [Self; 5] =
-        [Self::VectorsDeleted, Self::VectorsAppended, Self::DocumentsWritten, Self::ChunksWritten, Self::Synced];
+    pub const ALL: [Self; 9] = [
+        Self::VectorsDeleted,
+        Self::VectorsAppended,
+        Self::DocumentsWritten,
+        Self::ChunksWritten,
+        Self::EntitiesWritten,
+        Self::EdgesWritten,
+        Self::SheetsWritten,
+        Self::CatalogWritten,
+        Self::Synced,
+    ];
 
     /// Ends the commit here when `stop` says so.
     fn pass(self, stop: Option<Self>) -> Result<(), Error> {
@@ -78,6 +112,10 @@ impl Step {
             Self::VectorsAppended => "appending vectors",
             Self::DocumentsWritten => "writing documents",
             Self::ChunksWritten => "writing chunks",
+            Self::EntitiesWritten => "writing entities",
+            Self::EdgesWritten => "writing edges",
+            Self::SheetsWritten => "writing spreadsheet tables",
+            Self::CatalogWritten => "writing the catalog",
             Self::Synced => "syncing",
         }))
     }
@@ -91,7 +129,9 @@ impl Store {
         clock: Clock,
     ) -> Result<(Self, Vec<DocumentRow>), Error> {
         let table = |layout_of: crate::columns::Layout| Table::open(layout.delta().join(layout_of.name), layout_of);
-        let commits = table(COMMITS).await?;
+        let mut commits = table(COMMITS).await?;
+        // A lake of version 1 has rows without the newer tables: they were empty.
+        commits.widen().await?;
         let mut history = Vec::new();
         for batch in commits.read()? {
             history.extend(rows::commits_rows(&batch)?);
@@ -104,10 +144,18 @@ impl Store {
             interactions: table(INTERACTIONS).await?,
             feedback: table(FEEDBACK).await?,
             versions: table(VERSIONS).await?,
+            entities: table(ENTITIES).await?,
+            edges: table(EDGES).await?,
+            catalog: table(CATALOG).await?,
             commits,
+            sheets: HashMap::new(),
+            sheets_home: layout.delta().join(catalog::SHEETS),
             history,
             document_files: Files::new(),
             chunk_files: Files::new(),
+            entity_files: Files::new(),
+            edge_files: Files::new(),
+            catalog_files: Files::new(),
             spec,
             clock,
             torn: false,
@@ -129,6 +177,9 @@ impl Store {
             interactions: 0,
             feedback: 0,
             versions: 0,
+            entities: 0,
+            edges: 0,
+            catalog: 0,
             journal: 0,
             model: self.spec.model,
         })
@@ -180,6 +231,9 @@ impl Store {
             (&mut self.interactions, named.interactions),
             (&mut self.feedback, named.feedback),
             (&mut self.versions, named.versions),
+            (&mut self.entities, named.entities),
+            (&mut self.edges, named.edges),
+            (&mut self.catalog, named.catalog),
         ];
         for (table, version) in tables {
             if table.version() != version {
@@ -208,19 +262,27 @@ impl Store {
                 }
             }
         }
-        for file in self.chunks.files() {
+        locate(&self.chunks, "document_id", &mut self.chunk_files)?;
+        self.locate_knowledge()?;
+        Ok(documents)
+    }
+
+    /// Reads which file holds what each document names, and the catalog.
+    fn locate_knowledge(&mut self) -> Result<(), Error> {
+        locate(&self.entities, "document_id", &mut self.entity_files)?;
+        locate(&self.edges, "document_id", &mut self.edge_files)?;
+        self.catalog_files.clear();
+        self.sheets.clear();
+        for file in self.catalog.files() {
             let path: Arc<str> = file.path.as_str().into();
-            for batch in self.chunks.read_file(&file.path, Some(&["document_id"]))? {
-                let ids = CHUNKS.read(&batch).texts("document_id")?;
-                for id in ids.iter().flatten() {
-                    // A document's chunks stand together: only the first needs an entry.
-                    if !self.chunk_files.contains_key(id) {
-                        self.chunk_files.insert(id.to_owned(), path.clone());
-                    }
+            for batch in self.catalog.read_file(&file.path, None)? {
+                for row in catalog::catalog_rows(&batch)? {
+                    self.catalog_files.insert(row.document_id.clone(), path.clone());
+                    self.sheets.entry(row.document_id.clone()).or_default().push(row);
                 }
             }
         }
-        Ok(documents)
+        Ok(())
     }
 
     /// Makes a commit, with the words of its chunks, and returns its number and the address of each chunk's row.
@@ -255,6 +317,17 @@ impl Store {
         let new = rows::chunks_batch(&commit.chunks)?;
         let chunks = replace(&mut self.chunks, "document_id", &self.chunk_files, &gone, new, &mut made).await?;
         Step::ChunksWritten.pass(stop)?;
+        let new = knowledge::entities_batch(&commit.entities)?;
+        let entities = replace(&mut self.entities, "document_id", &self.entity_files, &gone, new, &mut made).await?;
+        Step::EntitiesWritten.pass(stop)?;
+        let new = knowledge::edges_batch(&commit.edges)?;
+        let edges = replace(&mut self.edges, "document_id", &self.edge_files, &gone, new, &mut made).await?;
+        Step::EdgesWritten.pass(stop)?;
+        let sheets = self.write_sheets(commit, &gone, &mut made).await?;
+        Step::SheetsWritten.pass(stop)?;
+        let new = catalog::catalog_batch(&sheets)?;
+        let catalog = replace(&mut self.catalog, "document_id", &self.catalog_files, &gone, new, &mut made).await?;
+        Step::CatalogWritten.pass(stop)?;
 
         durable::sync(made).await?;
         Step::Synced.pass(stop)?;
@@ -262,9 +335,19 @@ impl Store {
         for id in &gone {
             self.document_files.remove(*id);
             self.chunk_files.remove(*id);
+            self.entity_files.remove(*id);
+            self.edge_files.remove(*id);
+            self.catalog_files.remove(*id);
+            self.sheets.remove(*id);
         }
         documents.note(&mut self.document_files);
         chunks.note(&mut self.chunk_files);
+        entities.note(&mut self.entity_files);
+        edges.note(&mut self.edge_files);
+        catalog.note(&mut self.catalog_files);
+        for row in sheets {
+            self.sheets.entry(row.document_id.clone()).or_default().push(row);
+        }
         Ok((id, addresses))
     }
 
@@ -281,6 +364,9 @@ impl Store {
             interactions: self.interactions.version(),
             feedback: self.feedback.version(),
             versions: self.versions.version(),
+            entities: self.entities.version(),
+            edges: self.edges.version(),
+            catalog: self.catalog.version(),
             journal,
             model: self.spec.model,
         };
@@ -339,6 +425,18 @@ impl Store {
         Ok(all)
     }
 
+    /// Returns everything documents name, and how it belongs together.
+    pub fn knowledge(&self) -> Result<(Vec<EntityRow>, Vec<EdgeRow>), Error> {
+        let (mut entities, mut edges) = (Vec::new(), Vec::new());
+        for batch in self.entities.read()? {
+            entities.extend(knowledge::entities_rows(&batch)?);
+        }
+        for batch in self.edges.read()? {
+            edges.extend(knowledge::edges_rows(&batch)?);
+        }
+        Ok((entities, edges))
+    }
+
     /// Adds or replaces a version. The table is small: it is written anew as one file.
     pub async fn put_version(&mut self, row: VersionRow) -> Result<(), Error> {
         let mut all = self.versions()?;
@@ -355,11 +453,28 @@ impl Store {
     pub async fn held(&self) -> Result<(Pin, Vec<PathBuf>), Error> {
         let newest = self.newest();
         let mut files = self.vectors.held().await?;
-        let tables = [&self.documents, &self.chunks, &self.interactions, &self.feedback, &self.versions, &self.commits];
-        for table in tables {
+        for table in self.tables().into_iter().chain([&self.commits]) {
             files.extend(table.held()?);
         }
+        if let Ok(home) = self.sheets_home.canonicalize() {
+            for row in self.sheets.values().flatten() {
+                list(&home.join(&row.folder), &mut files)?;
+            }
+        }
         Ok((Pin { commit: CommitId(newest.id), committed_ms: newest.committed_ms }, files))
+    }
+
+    fn tables(&self) -> [&Table; 8] {
+        [
+            &self.documents,
+            &self.chunks,
+            &self.interactions,
+            &self.feedback,
+            &self.versions,
+            &self.entities,
+            &self.edges,
+            &self.catalog,
+        ]
     }
 
     /// Whether so many small files came together that they should be joined now.
@@ -385,7 +500,10 @@ impl Store {
         }
         let documents = join(&mut self.documents, &mut made).await?;
         let chunks = join(&mut self.chunks, &mut made).await?;
-        changed |= documents || chunks;
+        let entities = join(&mut self.entities, &mut made).await?;
+        let edges = join(&mut self.edges, &mut made).await?;
+        let catalog = join(&mut self.catalog, &mut made).await?;
+        changed |= documents || chunks || entities || edges || catalog;
         changed |= join(&mut self.interactions, &mut made).await?;
         changed |= join(&mut self.feedback, &mut made).await?;
         if !changed {
@@ -395,12 +513,39 @@ impl Store {
         self.seal("upkeep", self.journal(), made).await?;
         if documents || chunks {
             self.locate()?;
+        } else if entities || edges || catalog {
+            self.locate_knowledge()?;
         }
         if moved {
             self.vectors.clean().await?;
         }
         Ok(moved)
     }
+}
+
+/// Reads which file holds a document's rows. They stand together: only the first needs an entry.
+fn locate(table: &Table, key: &str, files: &mut Files) -> Result<(), Error> {
+    files.clear();
+    for file in table.files() {
+        let path: Arc<str> = file.path.as_str().into();
+        for batch in table.read_file(&file.path, Some(&[key]))? {
+            for id in table.layout.read(&batch).texts(key)?.iter().flatten() {
+                if !files.contains_key(id) {
+                    files.insert(id.to_owned(), path.clone());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds every file below a folder.
+fn list(folder: &std::path::Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        if path.is_dir() { list(&path, files)? } else { files.push(path) }
+    }
+    Ok(())
 }
 
 /// What [`replace`] did: these documents' rows are in `path` now.

@@ -4,7 +4,10 @@
 //! reader of any version sees each document once, and no query engine runs for it. Delta's own `MERGE` and `DELETE` plan
 //! through DataFusion and scan the whole table to find those files; the lake, being the only writer, knows them.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use arrow::array::RecordBatch;
 use deltalake::{
@@ -23,7 +26,7 @@ use deltalake::{
 };
 use url::Url;
 
-use crate::{Error, columns::Layout};
+use crate::{Error, columns::Layout, durable};
 
 pub(crate) struct Table {
     pub layout: Layout,
@@ -57,6 +60,22 @@ impl Table {
         .map_err(failed())?;
         let state = table.snapshot().map_err(failed())?.clone();
         Ok(Self { layout, folder, url, log: table.log_store(), state })
+    }
+
+    /// Adds columns the layout has and the table has not, as a new version without new rows. Rows that are there have no value in them.
+    pub async fn widen(&mut self) -> Result<(), Error> {
+        let failed = || Error::table("widen", self.layout.name);
+        let known = self.state.schema();
+        let wanted: StructType =
+            self.layout.schema().as_ref().try_into_kernel().map_err(DeltaTableError::from).map_err(failed())?;
+        let missing: Vec<_> = wanted.fields().filter(|field| known.field(field.name()).is_none()).cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let table = load(&self.url).await.map_err(failed())?;
+        let table = table.add_columns().with_fields(missing).await.map_err(failed())?;
+        self.state = table.snapshot().map_err(failed())?.clone();
+        durable::sync(vec![self.log_file()]).await
     }
 
     pub fn version(&self) -> u64 {
@@ -140,6 +159,22 @@ impl Table {
         reader.collect::<Result<_, _>>().map_err(DeltaTableError::from).map_err(failed())
     }
 
+    /// Returns the table's folder, by its real path.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Reads the whole table as it was at an older version.
+    pub async fn read_at(&self, version: u64) -> Result<Vec<RecordBatch>, Error> {
+        let failed = || Error::table("read", self.layout.name);
+        let table = open_at(&self.folder, version).await.map_err(failed())?;
+        let mut all = Vec::new();
+        for view in table.snapshot().map_err(failed())?.log_data().iter() {
+            all.extend(self.read_file(&view.path(), None)?);
+        }
+        Ok(all)
+    }
+
     /// Reads the whole table.
     pub fn read(&self) -> Result<Vec<RecordBatch>, Error> {
         let mut all = Vec::new();
@@ -147,6 +182,25 @@ impl Table {
             all.extend(self.read_file(&file.path, None)?);
         }
         Ok(all)
+    }
+
+    /// Reads the end of every data file; returns the rows there are, and what is wrong, each a sentence.
+    pub fn check(&self) -> (u64, Vec<String>) {
+        let (mut rows, mut faults) = (0, Vec::new());
+        for file in self.files() {
+            let found = File::open(self.folder.join(&file.path)).map_err(|error| error.to_string()).and_then(|open| {
+                let builder = ParquetRecordBatchReaderBuilder::try_new(open).map_err(|error| error.to_string())?;
+                Ok(builder.metadata().file_metadata().num_rows())
+            });
+            match found {
+                Ok(count) if usize::try_from(count) == Ok(file.rows) => rows += file.rows as u64,
+                Ok(count) => {
+                    faults.push(format!("`{}/{}` has {count} rows, not {}", self.layout.name, file.path, file.rows));
+                }
+                Err(error) => faults.push(format!("`{}/{}` cannot be read: {error}", self.layout.name, file.path)),
+            }
+        }
+        (rows, faults)
     }
 
     /// Returns every file an opener of this version needs: the data, and the log that leads to them.
@@ -179,6 +233,13 @@ impl Table {
     fn log_file(&self) -> PathBuf {
         self.folder.join("_delta_log").join(format!("{:020}.json", self.version()))
     }
+}
+
+/// Opens the table in a folder at one version, for reading.
+pub(crate) async fn open_at(folder: &Path, version: u64) -> Result<DeltaTable, DeltaTableError> {
+    let url =
+        Url::from_directory_path(folder).map_err(|()| DeltaTableError::generic("the folder's path is not absolute"))?;
+    DeltaTableBuilder::from_url(url)?.with_version(version as _).load().await
 }
 
 async fn load(url: &Url) -> Result<DeltaTable, DeltaTableError> {

@@ -1,5 +1,7 @@
 //! The room at its face: what a user of the lake can rely on.
 
+mod knowledge;
+
 use std::collections::BTreeMap;
 
 use base::{CustomerLayout, Digest, Layout, Place, Secret, Slug, file::LockError};
@@ -76,7 +78,16 @@ fn write(path: &str, passages: &[&str]) -> Commit {
         token_count: 5,
         vector: towards(ordinal),
     };
-    Commit { chunks: passages.iter().enumerate().map(chunk).collect(), upsert: vec![document], remove: Vec::new() }
+    Commit { chunks: passages.iter().enumerate().map(chunk).collect(), upsert: vec![document], ..Commit::default() }
+}
+
+/// The same, with two things it names, an edge between them, and a table.
+fn write_all(path: &str, passages: &[&str]) -> Commit {
+    let (product, maker) = (("product", path), ("manufacturer", "kessler"));
+    let entities = [product, maker].map(|(kind, key)| knowledge::entity(path, kind, key)).to_vec();
+    let edges = vec![knowledge::edge(path, "made_by", product, maker)];
+    let tables = vec![knowledge::table(path, 0, passages)];
+    Commit { entities, edges, tables, ..write(path, passages) }
 }
 
 fn remove(path: &str) -> Commit {
@@ -92,6 +103,21 @@ async fn everything(lake: &Lake) -> (Vec<DocumentRow>, Vec<ChunkRow>, Vec<String
             hits.iter().map(|hit| format!("{text} {} {} {} {:.6}", hit.rank, hit.document, hit.text, hit.score)),
         );
     }
+    let maker = vec![crate::Named { kind: "manufacturer".to_owned(), key: "kessler".to_owned() }];
+    let request = crate::NeighborsRequest { of: maker, kinds: Vec::new(), depth: 1, limit: 100 };
+    let mut made: Vec<_> = lake
+        .neighbors(request)
+        .await
+        .unwrap()
+        .neighbors
+        .into_iter()
+        .map(|one| format!("makes {}", one.node.key))
+        .collect();
+    made.sort();
+    found.extend(made);
+    found.extend(
+        lake.sql_tables().await.unwrap().iter().map(|table| format!("{} {} {}", table.name, table.rows, table.about)),
+    );
     (lake.documents(), lake.all_chunks(None, 1000).await.unwrap(), found)
 }
 
@@ -108,6 +134,11 @@ async fn check_stored(home: &Home) {
     let vectors = Vectors::open(home.layout.lance().join("chunks"), spec()).await.unwrap();
     assert_eq!((documents.version(), chunks.version()), (newest.documents, newest.chunks));
     assert_eq!(vectors.version(), newest.lance_chunks);
+    let (entities, edges) =
+        (table(crate::knowledge::ENTITIES).await.unwrap(), table(crate::knowledge::EDGES).await.unwrap());
+    let catalog = table(crate::catalog::CATALOG).await.unwrap();
+    let versions = (entities.version(), edges.version(), catalog.version());
+    assert_eq!(versions, (newest.entities, newest.edges, newest.catalog));
     let mut known = Vec::new();
     for batch in documents.read().unwrap() {
         known.extend(rows::documents_rows(&batch).unwrap().into_iter().map(|row| row.id));
@@ -122,6 +153,20 @@ async fn check_stored(home: &Home) {
     in_lance.sort();
     assert_eq!(in_delta, in_lance);
     assert!(in_delta.iter().all(|(_, document)| known.contains(document)));
+    for (table, key) in [(&entities, "document_id"), (&edges, "document_id"), (&catalog, "document_id")] {
+        for batch in table.read().unwrap() {
+            let ids = table.layout.read(&batch).texts(key).unwrap();
+            assert!(ids.iter().flatten().all(|id| known.iter().any(|known| known == id)), "a row of no document");
+        }
+    }
+    for batch in catalog.read().unwrap() {
+        for row in crate::catalog::catalog_rows(&batch).unwrap() {
+            let folder = home.layout.delta().join("sheets").join(&row.folder).canonicalize().unwrap();
+            let stored = crate::table::open_at(&folder, 0).await.unwrap();
+            let files = stored.snapshot().unwrap().log_data();
+            assert_eq!(files.iter().map(|file| file.num_records().unwrap() as u64).sum::<u64>(), row.rows);
+        }
+    }
     let count = known.len() + in_delta.len();
     known.extend(in_delta.into_iter().map(|(id, _)| id));
     known.sort();
@@ -189,16 +234,20 @@ async fn a_document_written_again_replaces_its_chunks_and_a_removed_one_is_gone(
 async fn a_commit_stopped_between_any_two_steps_never_happened_and_can_be_made_again() {
     let home = home();
     let lake = home.open().await;
-    lake.commit(write("a.txt", &["alpha", "beta"])).await.unwrap();
-    lake.commit(write("b.txt", &["alpha gamma"])).await.unwrap();
+    lake.commit(write_all("a.txt", &["alpha", "beta"])).await.unwrap();
+    lake.commit(write_all("b.txt", &["alpha gamma"])).await.unwrap();
     let mut lake = Some(lake);
     for (round, step) in Step::ALL.into_iter().enumerate() {
         let open = lake.take().unwrap();
         let before = everything(&open).await;
         // Replaces a, removes b, adds c: every table and the vectors change.
-        let mut next = write("a.txt", &[&format!("alpha beta round {round}"), "gamma"]);
-        next.upsert.extend(write(&format!("c{round}.txt"), &["beta"]).upsert);
-        next.chunks.extend(write(&format!("c{round}.txt"), &["beta"]).chunks);
+        let mut next = write_all("a.txt", &[&format!("alpha beta round {round}"), "gamma"]);
+        let more = write_all(&format!("c{round}.txt"), &["beta"]);
+        next.upsert.extend(more.upsert);
+        next.chunks.extend(more.chunks);
+        next.entities.extend(more.entities);
+        next.edges.extend(more.edges);
+        next.tables.extend(more.tables);
         next.remove = vec![document_id("/data", "b.txt")];
         let stopped = open.commit_until(next.clone(), Some(step)).await;
         assert!(matches!(stopped, Err(Error::Stopped(_))), "{step:?}: {stopped:?}");
@@ -214,6 +263,7 @@ async fn a_commit_stopped_between_any_two_steps_never_happened_and_can_be_made_a
         let after = everything(&reopened).await;
         assert_eq!(after.0.len(), 2 + round, "{step:?}");
         assert_eq!(after.1.len(), 3 + round, "{step:?}");
+        assert_eq!(after.2.iter().filter(|line| line.starts_with("makes")).count(), 2 + round, "{step:?}");
         assert_eq!(ranking(&reopened, &format!("round {round}")).await, ["a.txt"], "{step:?}");
         check_stored(&home).await;
         drop(reopened);

@@ -100,6 +100,15 @@ fn files_of_every_version_are_read() {
             assert_eq!(documents.len() as u64, receipt.documents, "{name}");
             assert!(!lake.chunks_of(&documents[0].id).await.unwrap().is_empty(), "{name}");
             assert_eq!(lake.interactions(0).await.unwrap().len(), 1, "{name}");
+            // What version 1 did not have is there and empty, and the next commit goes on from it.
+            assert_eq!(lake.check().await.unwrap().faults, [""; 0], "{name}");
+            assert!(lake.sql_tables().await.unwrap().iter().any(|table| table.name == "edges"), "{name}");
+            let remove = vec![documents[0].id.clone()];
+            lake.commit(lake::Commit { remove, ..lake::Commit::default() }).await.unwrap();
+            drop(lake);
+            let lake = self::lake(&customer).await.unwrap();
+            assert_eq!(lake.documents().len(), documents.len() - 1, "{name}");
+            assert_eq!(lake.check().await.unwrap().faults, [""; 0], "{name}");
         });
     }
 }

@@ -14,6 +14,7 @@ mod furnished;
 mod hostile;
 mod isolation;
 mod kill;
+mod knowledge;
 mod license;
 mod product;
 mod story;

@@ -78,10 +78,10 @@ async fn set(context: &Context, parts: &Parts, document: &str, domain: Domain) -
         return context.printer.value(&corrected);
     }
     let before = corrected.before.map_or("nothing", Domain::name);
-    context.printer.line(format!(
-        "{} belongs to {} now (before: {before}); documents like it follow when they are read",
-        shown(&corrected.document),
-        corrected.domain.name()
-    ));
+    let (document, domain) = (shown(&corrected.document), corrected.domain.name());
+    context.printer.line(match corrected.is_applied {
+        true => format!("{document} belongs to {domain} now (before: {before}); documents like it follow when they are read"),
+        false => format!("{document} belongs to {domain} from the next `0711 ingest` on (before: {before}): it has tables, and is read again"),
+    });
     Ok(())
 }

@@ -119,7 +119,7 @@ async fn fill(lake: &Lake) -> String {
         ingested_ms: 0,
         metadata: Default::default(),
     };
-    let commit = Commit { upsert: vec![document], chunks: vec![chunk.clone()], remove: Vec::new() };
+    let commit = Commit { upsert: vec![document], chunks: vec![chunk.clone()], ..Commit::default() };
     lake.commit(commit).await.unwrap();
     chunk.id
 }

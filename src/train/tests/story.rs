@@ -47,7 +47,7 @@ fn document(index: usize, text: impl Fn(usize) -> String) -> Commit {
         ingested_ms: 0,
         metadata: Default::default(),
     };
-    Commit { upsert: vec![row], chunks, remove: Vec::new() }
+    Commit { upsert: vec![row], chunks, ..Commit::default() }
 }
 
 fn job(lake: Access, root: &Path) -> TrainJob {
