@@ -53,7 +53,7 @@ impl Decimal {
     }
 
     pub(super) fn abs(self) -> Self {
-        Self { units: self.units.abs(), ..self }
+        Self { units: self.units.saturating_abs(), ..self }
     }
 
     /// A hundredth of it: a percentage as a factor.
@@ -105,7 +105,7 @@ impl Sub for Decimal {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        self + Self { units: -other.units, ..other }
+        self + Self { units: other.units.saturating_neg(), ..other }
     }
 }
 

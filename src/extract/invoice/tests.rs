@@ -108,6 +108,19 @@ fn a_profile_without_lines_needs_none() {
     assert_eq!(rules(&currency), ["FX-UNUSED"]);
 }
 
+/// The work is linear in the lines: twenty thousand take no longer than they should.
+#[test]
+fn many_lines_are_no_danger() {
+    let end = "</cac:InvoiceLine>";
+    let from = UBL.find("<cac:InvoiceLine>").unwrap();
+    let line = &UBL[from..UBL.find(end).unwrap() + end.len()];
+    let text = UBL.replacen(line, &line.repeat(20_000), 1);
+    let report = read_invoice(&text).unwrap();
+    assert_eq!(report.invoice.lines.len(), 20_001);
+    assert_eq!(report.invoice.lines[19_999].xpath, "/Invoice/InvoiceLine[20000]");
+    assert!(report.verdict.findings.iter().any(|finding| finding.rule == "BR-CO-10"));
+}
+
 #[test]
 fn a_document_of_it_can_be_searched() {
     let document = document(UBL.as_bytes(), "r.xml");

@@ -1,5 +1,7 @@
 //! The XML of an invoice as a tree: small, whole, and refused where it is damaged.
 
+use std::collections::HashMap;
+
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
@@ -17,6 +19,9 @@ pub(super) struct Node {
     text: String,
     children: Vec<usize>,
     parent: Option<usize>,
+    /// Which of its siblings of this name it is, from 1, and whether there are others.
+    position: usize,
+    has_twins: bool,
 }
 
 /// All elements of a document; the root is the first.
@@ -77,9 +82,15 @@ impl Tree {
     }
 }
 
+/// An open element, and the children it has had by name: the first of them, and how many.
+struct Open {
+    at: usize,
+    children: HashMap<String, (usize, usize)>,
+}
+
 struct Builder {
     tree: Tree,
-    open: Vec<usize>,
+    open: Vec<Open>,
     /// Declared prefixes with the depth they hold from.
     prefixes: Vec<(usize, String)>,
 }
@@ -113,19 +124,33 @@ impl Builder {
         if !prefix.is_empty() && prefix != "xml" && !self.prefixes.iter().any(|(_, known)| known == prefix) {
             return Err(damaged(&format!("the prefix `{prefix}` is not declared")));
         }
-        let parent = self.open.last().copied();
         let at = self.tree.nodes.len();
-        if let Some(parent) = parent {
-            self.tree.nodes[parent].children.push(at);
+        let (mut parent, mut position) = (None, 1);
+        if let Some(open) = self.open.last_mut() {
+            parent = Some(open.at);
+            self.tree.nodes[open.at].children.push(at);
+            let (first, count) = open.children.entry(name.to_owned()).or_insert((at, 0));
+            *count += 1;
+            position = *count;
+            if position == 2 {
+                self.tree.nodes[*first].has_twins = true;
+            }
         }
-        self.tree.nodes.push(Node { name: name.to_owned(), attributes, parent, ..Node::default() });
-        self.open.push(at);
+        self.tree.nodes.push(Node {
+            name: name.to_owned(),
+            attributes,
+            parent,
+            position,
+            has_twins: position > 1,
+            ..Node::default()
+        });
+        self.open.push(Open { at, children: HashMap::new() });
         Ok(())
     }
 
     fn text(&mut self, text: &str) {
-        if let Some(at) = self.open.last() {
-            self.tree.nodes[*at].text.push_str(text);
+        if let Some(open) = self.open.last() {
+            self.tree.nodes[open.at].text.push_str(text);
         }
     }
 
@@ -211,14 +236,10 @@ impl<'a> Element<'a> {
         let mut here = Some(self);
         while let Some(element) = here {
             here = element.parent();
-            let position = here.and_then(|parent| {
-                let same: Vec<usize> =
-                    parent.children().filter(|child| child.name() == element.name()).map(|child| child.at).collect();
-                (same.len() > 1).then(|| same.iter().position(|at| *at == element.at).map_or(1, |at| at + 1))
-            });
-            steps.push(match position {
-                Some(position) => format!("/{}[{position}]", element.name()),
-                None => format!("/{}", element.name()),
+            let node = element.node();
+            steps.push(match node.has_twins {
+                true => format!("/{}[{}]", node.name, node.position),
+                false => format!("/{}", node.name),
             });
         }
         steps.reverse();

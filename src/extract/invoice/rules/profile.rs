@@ -51,32 +51,15 @@ impl Check<'_> {
             let parent = element.parent();
             let parent_name = parent.map_or("", |parent| parent.name());
             for attribute in element.attributes() {
-                let free = match attribute {
-                    // The currency is the invoice's; only VAT may be in another.
-                    "currencyID" => name == "TaxTotalAmount",
-                    "schemeID" => {
-                        !(parent_name == "EmailURIUniversalCommunication"
-                            || parent_name.ends_with("TradeParty") && name == "ID")
-                    }
-                    _ => true,
-                };
-                if !free {
+                if !is_attribute_used(parent_name, name, attribute) {
                     found.push((element.path(), format!("the profile does not use the attribute {attribute} here")));
                 }
             }
             let grandparent = parent.and_then(|parent| parent.parent()).map_or("", |element| element.name());
-            let unused = match (parent_name, name) {
-                ("BuyerTradeParty", "PostalTradeAddress" | "SpecifiedTaxRegistration") => profile == Profile::Minimum,
-                (
-                    "ApplicableTradeTax",
-                    "ExemptionReason" | "ExemptionReasonCode" | "CalculatedAmount" | "BasisAmount",
-                ) => grandparent == "SpecifiedLineTradeSettlement",
-                ("AppliedTradeAllowanceCharge", "CalculationPercent" | "BasisAmount" | "Reason" | "ReasonCode") => true,
-                ("ShipToTradeParty" | "PayeeTradeParty", "URIUniversalCommunication" | "DefinedTradeContact") => true,
-                ("PayeeTradeParty", "PostalTradeAddress") => true,
-                _ => false,
-            };
-            if unused {
+            let of_minimum = profile == Profile::Minimum && parent_name == "BuyerTradeParty";
+            if is_element_unused(grandparent, parent_name, name)
+                || of_minimum && matches!(name, "PostalTradeAddress" | "SpecifiedTaxRegistration")
+            {
                 found.push((element.path(), format!("the profile does not use {name} here")));
             }
         }
@@ -95,5 +78,58 @@ impl Check<'_> {
                 self.fault_at("ZF-DATE", format!("`{form}` is no form of a date"), Some(element.path()));
             }
         }
+    }
+}
+
+fn is_attribute_used(parent: &str, name: &str, attribute: &str) -> bool {
+    match attribute {
+        // The currency is the invoice's; only VAT may be in another.
+        "currencyID" => name == "TaxTotalAmount",
+        "schemeID" => {
+            let has_schemes = ["SpecifiedLegalOrganization", "SpecifiedTaxRegistration", "URIUniversalCommunication"];
+            name == "GlobalID" || has_schemes.contains(&parent)
+        }
+        "listID" | "listVersionID" => name == "ClassCode",
+        _ => true,
+    }
+}
+
+/// What the types of the schema have and the profile EN 16931 of Factur-X 1.0 leaves out, by the element and what it stands in.
+fn is_element_unused(grandparent: &str, parent: &str, name: &str) -> bool {
+    let in_line = grandparent.starts_with("SpecifiedLineTrade");
+    let of_tax = [
+        "CalculatedAmount",
+        "DueDateTypeCode",
+        "ExemptionReason",
+        "ExemptionReasonCode",
+        "TaxPointDate",
+        "BasisAmount",
+    ];
+    match (parent, name) {
+        ("CategoryTradeTax", name) => of_tax.contains(&name),
+        ("ApplicableTradeTax", name) => in_line && of_tax.contains(&name),
+        ("AppliedTradeAllowanceCharge", name) => {
+            matches!(name, "CalculationPercent" | "BasisAmount" | "Reason" | "ReasonCode" | "CategoryTradeTax")
+        }
+        ("NetPriceProductTradePrice", "AppliedTradeAllowanceCharge") => true,
+        ("SpecifiedTradeAllowanceCharge", "CategoryTradeTax") => in_line,
+        ("IncludedNote", "SubjectCode") => grandparent == "AssociatedDocumentLineDocument",
+        ("TelephoneUniversalCommunication", "URIID") => true,
+        ("EmailURIUniversalCommunication" | "URIUniversalCommunication", "CompleteNumber") => true,
+        ("BuyerTradeParty", "Description") => true,
+        ("SellerTaxRepresentativeTradeParty", name) => {
+            !matches!(name, "Name" | "PostalTradeAddress" | "SpecifiedTaxRegistration")
+        }
+        ("ShipToTradeParty", name) => !matches!(name, "ID" | "GlobalID" | "Name" | "PostalTradeAddress"),
+        ("PayeeTradeParty", name) => !matches!(name, "ID" | "GlobalID" | "Name" | "SpecifiedLegalOrganization"),
+        ("SpecifiedLegalOrganization", "TradingBusinessName") => grandparent == "PayeeTradeParty",
+        ("AdditionalReferencedDocument", "LineID" | "FormattedIssueDateTime") => true,
+        ("AdditionalReferencedDocument", "AttachmentBinaryObject" | "Name" | "URIID") => in_line,
+        ("BuyerOrderReferencedDocument", name) if in_line => name != "LineID",
+        ("InvoiceReferencedDocument", name) => !matches!(name, "IssuerAssignedID" | "FormattedIssueDateTime"),
+        (document, name) if document.ends_with("ReferencedDocument") && document != "AdditionalReferencedDocument" => {
+            name != "IssuerAssignedID"
+        }
+        _ => false,
     }
 }
