@@ -128,7 +128,7 @@ fn unknown(at: Option<CommitId>, newest: u64) -> Error {
 }
 
 async fn sheets(catalog: &Table, version: u64) -> Result<Vec<CatalogRow>, Error> {
-    let gone = |error| match error {
+    let gone = |error: Error| match error {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Error::Refused("this commit is not there any more: a vacuum removed it".to_owned())
         }
