@@ -54,7 +54,10 @@ pub fn product_blocks(product: &Product) -> Vec<Block> {
     for set in &product.feature_sets {
         blocks.extend(features(set));
     }
-    blocks.extend(prices(&product.prices, &place));
+    if let Some(prices) = prices(&product.prices, &place) {
+        blocks.push(Block::new(BlockKind::Heading(3), "Prices", place.clone()));
+        blocks.push(prices);
+    }
     for item in &product.trade_items {
         blocks.extend(trade_item(item));
     }
@@ -77,6 +80,10 @@ pub fn product_blocks(product: &Product) -> Vec<Block> {
         .chain(&product.extensions)
         .map(|field| format!("{}: {}", field.name, one_line(&field.value)));
     let text = std::iter::once(text).filter(|text| !text.is_empty()).chain(more).collect::<Vec<_>>().join("\n");
+    if !text.is_empty() || !product.references.is_empty() || !product.mimes.is_empty() {
+        // What follows belongs to the product, not to the class or the prices before it.
+        blocks.push(Block::new(BlockKind::Heading(3), "Ordering, related products, files", place.clone()));
+    }
     if !text.is_empty() {
         blocks.push(paragraph(text));
     }
