@@ -19,11 +19,13 @@ fn header(items: &[CatalogItem]) -> &CatalogHeader {
 }
 
 fn products(items: &[CatalogItem]) -> Vec<&Product> {
-    let product = |item| match item {
-        &CatalogItem::Product(ref product) => Some(&**product),
-        _ => None,
-    };
-    items.iter().filter_map(product).collect()
+    let mut products = Vec::new();
+    for item in items {
+        if let CatalogItem::Product(product) = item {
+            products.push(&**product);
+        }
+    }
+    products
 }
 
 fn end(items: &[CatalogItem]) -> &CatalogEnd {
