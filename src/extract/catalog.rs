@@ -49,7 +49,8 @@ pub(crate) fn read(source: impl Read, format: CatalogFormat, limits: &Limits) ->
                 seen = true;
                 product_blocks(&product)
             }
-            Ok(CatalogItem::Group(_) | CatalogItem::Member(_)) => continue,
+            Ok(CatalogItem::Group(group)) => vec![blocks::group_block(&group)],
+            Ok(CatalogItem::Member(_)) => continue,
             Ok(CatalogItem::End(end)) => {
                 finish(&end, &mut document);
                 continue;
@@ -60,9 +61,10 @@ pub(crate) fn read(source: impl Read, format: CatalogFormat, limits: &Limits) ->
             }
             Err(error) => return Err(error),
         };
+        let is_product = blocks.len() > 1;
         text_bytes += blocks.iter().map(crate::format::Block::text_bytes).sum::<usize>();
         if text_bytes as u64 > limits.max_text_bytes {
-            left_out += 1;
+            left_out += u64::from(is_product);
         } else {
             document.blocks.extend(blocks);
         }

@@ -2,7 +2,9 @@
 
 use base::Place;
 
-use super::format::{CatalogHeader, Coded, Feature, FeatureSet, Mime, Party, Price, Product, Text, TradeItem};
+use super::format::{
+    CatalogGroup, CatalogHeader, Coded, Feature, FeatureSet, Mime, Party, Price, Product, Text, TradeItem,
+};
 use crate::format::{Block, BlockKind};
 use crate::table::one_line;
 
@@ -43,6 +45,13 @@ pub fn header_blocks(header: &CatalogHeader) -> Vec<Block> {
     blocks
 }
 
+/// A node of a tree of groups as a block.
+pub(crate) fn group_block(group: &CatalogGroup) -> Block {
+    let text = joined(&[&texts(&group.names), &texts(&group.descriptions)], " – ");
+    let system = group.system.as_deref().unwrap_or("Group");
+    Block::new(BlockKind::ListItem, one_line(&format!("{system} {}: {text}", group.id)), Place::xpath("/"))
+}
+
 /// A product as blocks: a heading, who makes it and how it is numbered, what it is called in each language, its features, its
 /// prices and its files. The place of each is the element it comes from.
 pub fn product_blocks(product: &Product) -> Vec<Block> {
@@ -54,7 +63,10 @@ pub fn product_blocks(product: &Product) -> Vec<Block> {
     for set in &product.feature_sets {
         blocks.extend(features(set));
     }
-    blocks.extend(prices(&product.prices, &place));
+    if let Some(prices) = prices(&product.prices, &place) {
+        blocks.push(Block::new(BlockKind::Heading(3), "Prices", place.clone()));
+        blocks.push(prices);
+    }
     for item in &product.trade_items {
         blocks.extend(trade_item(item));
     }
@@ -77,6 +89,10 @@ pub fn product_blocks(product: &Product) -> Vec<Block> {
         .chain(&product.extensions)
         .map(|field| format!("{}: {}", field.name, one_line(&field.value)));
     let text = std::iter::once(text).filter(|text| !text.is_empty()).chain(more).collect::<Vec<_>>().join("\n");
+    if !text.is_empty() || !product.references.is_empty() || !product.mimes.is_empty() {
+        // What follows belongs to the product, not to the class or the prices before it.
+        blocks.push(Block::new(BlockKind::Heading(3), "Ordering, related products, files", place.clone()));
+    }
     if !text.is_empty() {
         blocks.push(paragraph(text));
     }
@@ -158,7 +174,7 @@ fn features(set: &FeatureSet) -> Vec<Block> {
     let mut blocks = vec![Block::new(BlockKind::Heading(3), one_line(&title), place.clone())];
     let rows: Vec<Vec<String>> = set.features.iter().flat_map(feature_rows).collect();
     if !rows.is_empty() {
-        let header = ["Feature", "Value", "Unit", "Language"].map(str::to_owned).to_vec();
+        let header = ["Code", "Feature", "Value", "Unit", "Language"].map(str::to_owned).to_vec();
         blocks.push(table(header, rows, &place));
     }
     blocks
@@ -200,7 +216,15 @@ fn feature_rows(feature: &Feature) -> Vec<Vec<String>> {
             values.push(feature.value_ids.join("; "));
         }
         values.retain(|value| !value.is_empty());
-        vec![name, values.join("; "), feature.unit.clone().unwrap_or_default(), lang.unwrap_or_default().to_owned()]
+        // A code people look for (`EF000007`) is short; an IRDI would only fill passages.
+        let code = feature.code().filter(|code| code.len() <= 12 && *code != name).unwrap_or_default();
+        vec![
+            code.to_owned(),
+            name,
+            values.join("; "),
+            feature.unit.clone().unwrap_or_default(),
+            lang.unwrap_or_default().to_owned(),
+        ]
     };
     languages.into_iter().map(row).collect()
 }

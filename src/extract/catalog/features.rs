@@ -2,11 +2,13 @@
 
 use super::format::ClassSystem;
 
+type Make = fn(Option<String>) -> ClassSystem;
+
 /// Recognises a classification by the name a catalogue gives it: `ETIM-8.0`, `ECLASS-9.0`, `eCl@ss 5.1.4`, `UNSPSC`.
 pub(super) fn system(name: &str) -> Option<ClassSystem> {
     let lower = name.trim().to_lowercase();
     // Owners' own systems (`udf_Supplier-1.0`) may carry a well-known word somewhere inside: only the beginning counts.
-    let known: [(&str, fn(Option<String>) -> ClassSystem); 5] = [
+    let known: [(&str, Make); 5] = [
         ("etim", ClassSystem::Etim),
         ("eclass", ClassSystem::Eclass),
         ("ecl@ss", ClassSystem::Eclass),

@@ -19,11 +19,13 @@ fn header(items: &[CatalogItem]) -> &CatalogHeader {
 }
 
 fn products(items: &[CatalogItem]) -> Vec<&Product> {
-    let product = |item| match item {
-        &CatalogItem::Product(ref product) => Some(&**product),
-        _ => None,
-    };
-    items.iter().filter_map(product).collect()
+    let mut products = Vec::new();
+    for item in items {
+        if let CatalogItem::Product(product) = item {
+            products.push(&**product);
+        }
+    }
+    products
 }
 
 fn end(items: &[CatalogItem]) -> &CatalogEnd {
@@ -177,7 +179,8 @@ fn a_product_is_a_heading_with_tables_and_places() {
     let text = plain_text(&document);
     for expect in [
         "Features ETIM-9.0 EC000897",
-        "Feature: Farbe; Value: grau; Language: deu",
+        "Group 1: Alles",
+        "Code: EF000007; Feature: Farbe; Value: grau; Language: deu",
         "Feature: Colour; Value: grey; Language: eng",
         "Feature: Querschnitt; Value: 0,50; 2.50; feindrähtig; Unit: MMK",
         "Amount: 12345678901234567890.120; Currency: EUR; From quantity: 1; Unit: 100 C62; Tax: 0.19; Territory: DE, AT",

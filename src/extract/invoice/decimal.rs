@@ -105,13 +105,15 @@ impl Sub for Decimal {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        self + Self { units: other.units.saturating_neg(), ..other }
+        let scale = self.scale.max(other.scale);
+        Self { units: self.rescaled(scale).units.saturating_sub(other.rescaled(scale).units), scale }
     }
 }
 
 impl Mul for Decimal {
     type Output = Self;
 
+    #[expect(clippy::suspicious_arithmetic_impl, reason = "the places of the factors add up")]
     fn mul(self, other: Self) -> Self {
         Self { units: self.units.saturating_mul(other.units), scale: self.scale + other.scale }
     }

@@ -155,6 +155,19 @@ fn damaged_and_hostile_xml_is_not_valid_and_still_text() {
     assert!(!report.verdict.data_valid && report.invoice.header.number.is_some());
 }
 
+#[test]
+fn an_invoice_in_a_mail_or_an_archive_is_kept_with_its_way() {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in [("2026/a.xml", UBL), ("2026/b.xml", CII_XML)] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut archive, text.as_bytes()).unwrap();
+    }
+    let document = document(&archive.finish().unwrap().into_inner(), "rechnungen.zip");
+    let parts: Vec<_> = document.invoices.iter().map(|report| (report.part.as_deref(), report.verdict.valid)).collect();
+    assert_eq!(parts, [(Some("2026/a.xml"), true), (Some("2026/b.xml"), true)]);
+    assert!(document.blocks.iter().any(|block| block.place.to_string() == "part 2026/b.xml, /CrossIndustryInvoice"));
+}
+
 /// A PDF with one page and one attachment.
 fn pdf_with(name: &str, xml: &str, intent: bool) -> Vec<u8> {
     let mut pdf = Pdf::with_version("1.7");
