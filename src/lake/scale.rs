@@ -58,7 +58,8 @@ async fn a_search_among_200_000_passages_stays_below_50_ms_and_misses_nothing() 
     let spec = EmbedSpec { dimension: DIMENSION, model: Digest::of(b"model") };
     let lake = Lake::open(&layout, spec).await.unwrap();
     let mut random = Random(7);
-    let subjects: Vec<Vec<f32>> = (0..SUBJECTS).map(|_| (0..DIMENSION).map(|_| random.next() - 0.5).collect()).collect();
+    let subjects: Vec<Vec<f32>> =
+        (0..SUBJECTS).map(|_| (0..DIMENSION).map(|_| random.next() - 0.5).collect()).collect();
     let mut vectors: Vec<(String, Vec<f32>)> = Vec::with_capacity(CHUNKS);
     for batch in (0..CHUNKS / PER_DOCUMENT).collect::<Vec<_>>().chunks(500) {
         let mut commit = Commit::default();
