@@ -7,7 +7,7 @@ use lake::Hit;
 use crate::{
     asked::Asked,
     language::Language,
-    support::{Signals, Weights, codes_missing, focus_missing, names_missing, support, wanted},
+    support::{Signals, Weights, codes_missing, focus_missing, names_missing, support, translated_focus, wanted},
     units::{Unit, units},
     words::Bag,
 };
@@ -105,7 +105,7 @@ impl Candidate {
             wanted: wanted(asked, shown),
             names_missing: names_missing(asked, &all),
             codes_missing: codes_missing(asked, identity),
-            focus_missing: !foreign && focus_missing(asked, &all),
+            focus_missing: focus_missing(asked, &all) && (!foreign || translated_focus(asked)),
         }
     }
 

@@ -12,7 +12,7 @@ const GROUPS: [&[&str]; 31] = [
     &["zertifikat", "certificat", "bescheinig"],
     &["gueltig", "valid", "expir", "ablauf"],
     &["mitarbeit", "beschaeftigt", "employe", "personal"],
-    &["geschaeftsfuehr", "vorstand"],
+    &["geschaeftsfuehr", "vorstand", "director", "ceo"],
     &["urlaub", "vacatio", "holida"],
     &["kund", "client"],
     &["vertrag", "contract", "agreement"],
@@ -45,6 +45,11 @@ pub(crate) fn alike(a: &str, b: &str) -> bool {
     })
 }
 
+/// Whether a stem is here at all: then a passage in the other language that is about it has a word for it.
+pub(crate) fn is_known(stem: &str) -> bool {
+    GROUPS.iter().any(|group| group.iter().any(|part| stem.contains(part)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +67,6 @@ mod tests {
             assert!(alike(&stem(a), &stem(b)), "{a} / {b}");
         }
         assert!(!alike(&stem("Garantie"), &stem("Preis")));
+        assert!(is_known(&stem("Geschäftsführer")) && !is_known(&stem("Rotrost")));
     }
 }

@@ -11,10 +11,12 @@
 //! | identity | veto | every article code or standard the question names occurs in what supports the answer |
 //! | focus, names | malus | the thing asked for, and the names in the question, occur in the passage |
 //!
-//! A passage in another language than the question cannot contain its words, so there only codes, numbers and names are counted in full.
+//! A passage in another language than the question cannot contain its words, so there only codes, numbers and names are counted in full, and words the glossary
+//! translates: who asks for the `Geschäftsführer` is not answered by an English mail that names neither a director nor a CEO.
 
 use crate::{
     asked::Asked,
+    glossary::is_known,
     words::{Bag, Kind, Token},
 };
 
@@ -86,7 +88,8 @@ impl Weights {
             let far = passage.finds(term) * ELSEWHERE;
             let share = here.max(near).max(far);
             let ordinary = term.kind == Kind::Word && !name;
-            let weight = match foreign && ordinary && share == 0.0 {
+            let excused = foreign && ordinary && !is_known(&term.stem);
+            let weight = match excused && share == 0.0 {
                 true => weight * FOREIGN_WORD,
                 false => *weight,
             };
@@ -165,6 +168,11 @@ pub(crate) fn focus_missing(asked: &Asked, bags: &[&Bag]) -> bool {
     asked.focus.is_some_and(|i| !bags.iter().any(|b| b.finds(&asked.terms[i]) > 0.0))
 }
 
+/// Whether a passage in another language would have a word for the thing asked for that we know.
+pub(crate) fn translated_focus(asked: &Asked) -> bool {
+    asked.focus.is_some_and(|i| is_known(&asked.terms[i].stem))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +190,7 @@ mod tests {
             wanted: wanted(&asked, unit),
             names_missing: names_missing(&asked, &[&passage]),
             codes_missing: codes_missing(&asked, &[&passage]),
-            focus_missing: !foreign && focus_missing(&asked, &[&passage]),
+            focus_missing: focus_missing(&asked, &[&passage]) && (!foreign || translated_focus(&asked)),
         })
     }
 
@@ -215,6 +223,17 @@ mod tests {
             ) < ANSWER_FROM
         );
         assert!(score("What is the CEO's salary?", "The pump is delivered within two weeks.", "", 0.78) < ANSWER_FROM);
+    }
+
+    #[test]
+    fn another_language_does_not_excuse_a_word_that_can_be_translated() {
+        let question = "Wer ist Geschäftsführer der Kessler Klemmtechnik GmbH?";
+        let mail =
+            score(question, "To: kundenservice@kessler-klemmtechnik.example", "Dear Sirs, we received the goods", 0.85);
+        assert!(mail < ANSWER_FROM, "{mail}");
+        let director =
+            score(question, "The managing director of Kessler Klemmtechnik is Dr. Jane Doe.", "About us", 0.88);
+        assert!(director >= ANSWER_FROM, "{director}");
     }
 
     #[test]
