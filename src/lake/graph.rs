@@ -71,7 +71,7 @@ struct Said {
     place: u32,
     /// 0 for none.
     chunk: u128,
-    attributes: Option<Box<BTreeMap<String, String>>>,
+    attributes: BTreeMap<String, String>,
 }
 
 struct Edge {
@@ -152,7 +152,7 @@ impl Graph {
                 document,
                 place: self.words.index(&row.place.to_string()),
                 chunk: chunk_number(row.chunk_id.as_deref()),
-                attributes: (!row.attributes.is_empty()).then(|| Box::new(row.attributes.clone())),
+                attributes: row.attributes.clone(),
             };
             let node = &mut self.nodes[index as usize];
             if node.live == 0 {
@@ -374,7 +374,7 @@ impl Graph {
                 let node = &self.nodes[index as usize];
                 let mut attributes = BTreeMap::new();
                 for said in node.said.iter().filter(|said| self.is_live(said.document)).take(MANY_SAID) {
-                    for (name, value) in said.attributes.iter().flat_map(|all| all.iter()) {
+                    for (name, value) in &said.attributes {
                         attributes.entry(name.clone()).or_insert_with(|| value.clone());
                     }
                 }

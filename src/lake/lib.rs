@@ -39,8 +39,6 @@ mod matrix;
 mod pin;
 mod questions;
 mod rows;
-#[cfg(test)]
-mod scale;
 mod serve;
 mod show;
 mod sql;

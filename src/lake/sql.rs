@@ -19,7 +19,7 @@ use deltalake::datafusion::{
     },
     logical_expr::LogicalPlan,
     prelude::{SessionConfig, SessionContext},
-    sql::parser::Statement,
+    sql::{parser::Statement, sqlparser::ast},
 };
 use futures::StreamExt;
 use serde_json::Value;
@@ -77,6 +77,23 @@ pub(crate) async fn answer(sources: Sources, request: SqlRequest) -> Result<SqlA
     Ok(SqlAnswer { columns, rows, truncated, commit, elapsed_ms })
 }
 
+const ONLY_QUESTIONS: &str = "only questions are answered here: nothing can be made, changed, set or copied";
+
+/// Returns whether a statement looks like a question. What it would really do is judged by its plan; this comes first, so that who tries to make
+/// a table is not told that there is none of that name.
+fn is_question(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(inner) => {
+            matches!(
+                **inner,
+                ast::Statement::Query(_) | ast::Statement::Explain { .. } | ast::Statement::ExplainTable { .. }
+            )
+        }
+        Statement::Explain(explained) => is_question(&explained.statement),
+        _ => false,
+    }
+}
+
 type Answered = (Vec<SqlColumn>, Vec<Vec<Value>>, bool);
 
 async fn run(sources: &Sources, request: &SqlRequest) -> Result<Answered, Error> {
@@ -84,8 +101,8 @@ async fn run(sources: &Sources, request: &SqlRequest) -> Result<Answered, Error>
     let state = session.state();
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(&request.text, &dialect).map_err(explain)?;
-    if let Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) = &statement {
-        return refuse("only questions are answered here: nothing can be made, changed, set or copied".to_owned());
+    if !is_question(&statement) {
+        return refuse(ONLY_QUESTIONS.to_owned());
     }
     for reference in state.resolve_table_references(&statement).map_err(explain)? {
         let name = reference.table();
@@ -101,9 +118,7 @@ async fn run(sources: &Sources, request: &SqlRequest) -> Result<Answered, Error>
     }
     let plan = session.state().statement_to_plan(statement).await.map_err(explain)?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    options.verify_plan(&plan).map_err(|_| {
-        Error::Refused("only questions are answered here: nothing can be made, changed, set or copied".to_owned())
-    })?;
+    options.verify_plan(&plan).map_err(|_| Error::Refused(ONLY_QUESTIONS.to_owned()))?;
     if let LogicalPlan::Analyze(_) = plan {
         return refuse("`EXPLAIN ANALYZE` is not answered; `EXPLAIN` is".to_owned());
     }
