@@ -32,9 +32,10 @@ const WANTED_WEIGHT: f32 = 0.15;
 
 /// Below this an answer is not given.
 ///
-/// Set on the demo share with `tests/fixtures/calibration.jsonl`, 21 questions beside the frozen exam: of the eight it cannot answer, seven score at most .49 (the eighth asks for the
-/// profit and finds the turnover); of the thirteen it can, eleven score above .70.
-pub(crate) const ANSWER_FROM: f32 = 0.50;
+/// Set on the demo share with every other question of `tests/fixtures/calibration.jsonl`, beside the frozen exam: in the middle of the gap from .41 to .52 that those 32 leave.
+/// There 17 of 18 answerable ones are answered and 2 of 14 others; on the other half 16 of 17, and 2 of 15. Support puts an answerable question before another one in 97 and
+/// 98 of 100 pairs. `exam` measures it again.
+pub(crate) const ANSWER_FROM: f32 = 0.48;
 /// Taken off when the question wants a figure, a date, a person or a reason and the unit holds none.
 const WANTED_MISSING: f32 = 0.20;
 /// Taken off for each name of the question that no supporting passage contains.
