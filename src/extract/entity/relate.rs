@@ -58,10 +58,10 @@ pub(crate) fn relate(about: &About<'_>, nature: &Nature, mut found: Collected) -
         }
     }
     let main = main_products(about, &found.entities, &products);
-    if nature.is_makers || nature.is_certificate {
-        if let [maker] = makers[..] {
-            products.iter().for_each(|product| relations.add(*product, MadeBy, maker, passage(*product)));
-        }
+    if (nature.is_makers || nature.is_certificate)
+        && let [maker] = makers[..]
+    {
+        products.iter().for_each(|product| relations.add(*product, MadeBy, maker, passage(*product)));
     }
     if !nature.is_issue {
         for product in &main {
@@ -101,7 +101,7 @@ fn in_line(entities: &[Entity], passage: usize, found: &[(usize, usize, usize)],
         let types: Vec<_> = products.iter().filter(|one| form(one.0) == "type").collect();
         for article in &articles {
             // `KX 4 (7101042)`: the code before the number; `Artikelnummer: 7101042; Bezeichnung: … KX 4`: the only one behind.
-            let before = types.iter().filter(|one| one.2 <= article.1 && article.1 - one.2 <= 40).next_back();
+            let before = types.iter().rfind(|one| one.2 <= article.1 && article.1 - one.2 <= 40);
             let only = (articles.len() == 1).then(|| types.first()).flatten();
             if let Some(code) = before.or(only) {
                 relations.add(article.0, HasType, code.0, passage);
