@@ -1,17 +1,19 @@
-//! A person says where a document belongs: it counts at once, for this document for ever, and for those like it from the next reading on.
+//! A person says where a document belongs: it counts for this document for ever, and for those like it, from the next reading on.
 
 use std::path::Path;
 
 use base::Clock;
-use lake::{Access, Commit, DocumentRow, DocumentStatus};
+use engine::Embedding;
+use lake::{Access, DocumentRow, DocumentStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    classify::{By, Class, Corrections, DOMAIN_KEY, Domain, mean},
-    decide::TABLES_KEY,
-    knowledge,
+    classify::{Corrections, DOMAIN_KEY, Domain, mean},
 };
+
+/// Passages by which other documents are compared with one that was put right.
+const PASSAGES: usize = 8;
 
 /// What was put right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +23,6 @@ pub struct Corrected {
     /// Where it was before, if anywhere.
     pub before: Option<Domain>,
     pub domain: Domain,
-    /// Whether it counts already. A document with tables is read again for it, by the next reading.
-    pub is_applied: bool,
 }
 
 /// Returns a document's domain, if it was given one.
@@ -30,12 +30,13 @@ pub fn domain_of(row: &DocumentRow) -> Option<Domain> {
     row.metadata.get(DOMAIN_KEY).and_then(|word| Domain::parse(word))
 }
 
-/// Puts a document into a domain. `document` is its path below its folder, the end of one, or its id.
+/// Puts a document into a domain: the next run reads it again. `document` is its path below its folder, the end of one, or its id.
 ///
 /// # Errors
-/// [`Error::NoDocument`] when there is none, or several; [`Error::Lake`], [`Error::WriteReport`].
+/// [`Error::NoDocument`] when there is none, or several; [`Error::Lake`], [`Error::Embed`], [`Error::WriteReport`].
 pub async fn correct(
     lake: &Access,
+    embedding: &Embedding,
     state_dir: &Path,
     document: &str,
     domain: Domain,
@@ -43,21 +44,13 @@ pub async fn correct(
 ) -> Result<Corrected, Error> {
     let failed = |act| move |source| Error::Lake { act, source };
     let rows = lake.documents().await.map_err(failed("listing its documents"))?;
-    let mut row = the(rows, document)?;
+    let row = the(rows, document)?;
     let chunks = lake.chunks_of(&row.id).await.map_err(failed("looking up a document"))?;
-    let before = domain_of(&row);
-    let vector = mean(chunks.iter().map(|chunk| &chunk.vector)).unwrap_or_default();
+    let texts = chunks.into_iter().take(PASSAGES).map(|chunk| chunk.text).collect();
+    let vectors = embedding.embed_passages(texts).await.map_err(|source| Error::Embed { source })?;
+    let vector = mean(vectors.iter()).unwrap_or_default();
     Corrections::read(state_dir)?.put(state_dir, &row.id, domain, vector, clock.now())?;
-    Class { domain, confidence: 1.0, by: By::Person }.put(&mut row.metadata);
-    // Its tables are not here to be written again with it.
-    let is_applied = !row.metadata.contains_key(TABLES_KEY);
-    let corrected = Corrected { document: row.path.clone(), before, domain, is_applied };
-    if is_applied {
-        let (entities, edges) = knowledge::rows(&row, &chunks);
-        let commit = Commit { upsert: vec![row], chunks, entities, edges, ..Commit::default() };
-        lake.commit(commit).await.map_err(failed("putting a document right"))?;
-    }
-    Ok(corrected)
+    Ok(Corrected { before: domain_of(&row), document: row.path, domain })
 }
 
 /// Finds the one document that is meant.

@@ -44,7 +44,7 @@ impl Sight {
         for file in &walk.files {
             let _ = seen.write_all(file.path.as_os_str().as_bytes());
             // A path holds no zero.
-            let _ = write!(seen, "\0{} {}\n", file.stamp.size_bytes, file.stamp.modified_ms);
+            let _ = writeln!(seen, "\0{} {}", file.stamp.size_bytes, file.stamp.modified_ms);
         }
         for folder in &walk.folders {
             let _ = writeln!(seen, "{}\0{}", folder.path, folder.state == FolderState::Read);

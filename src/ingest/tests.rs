@@ -403,7 +403,8 @@ async fn documents_are_given_a_domain_and_a_person_is_right() {
     assert_eq!(first["Feier.txt"], by(Domain::None, "meaning"));
 
     let put = async |document: &str, domain| {
-        correct(world.access(), &world.customer.ingest_state(), document, domain, Clock::system()).await
+        let (embedding, state_dir) = (Embedding::Local(embedder()), world.customer.ingest_state());
+        correct(world.access(), &embedding, &state_dir, document, domain, Clock::system()).await
     };
     let corrected = put("Feier.txt", Domain::Product).await.unwrap();
     assert_eq!((corrected.before, corrected.domain), (Some(Domain::None), Domain::Product));
@@ -411,10 +412,11 @@ async fn documents_are_given_a_domain_and_a_person_is_right() {
     assert!(
         matches!(put(".txt", Domain::None).await, Err(Error::NoDocument { why, .. }) if why.contains("3 documents"))
     );
+    let report = run(world.job(), &|_| (), CancellationToken::new()).await.unwrap();
+    assert_eq!((report.unchanged, report.changed), (2, 1), "the one that was put right is read again");
     assert_eq!(domains(&world).await["Feier.txt"], by(Domain::Product, "person"));
-    let found =
-        world.access().search(SearchRequest { mode: SearchMode::Lexical, ..SearchRequest::hybrid("Kuchen", None, 5) });
-    assert_eq!(found.await.unwrap().len(), 1, "its passages are still found, once");
+    let report = run(world.job(), &|_| (), CancellationToken::new()).await.unwrap();
+    assert_eq!((report.unchanged, report.changed), (3, 0), "once");
     // Also when the file changes and is read anew.
     world.write("Feier.txt", "Liebe Kolleginnen und Kollegen, die Feier ist auf Montag verschoben.");
     run(world.job(), &|_| (), CancellationToken::new()).await.unwrap();

@@ -307,7 +307,16 @@ impl Graph {
             distance,
             step: self.step(before, at, documents),
         };
-        let neighbors = found.into_iter().map(neighbor).collect();
+        let mut neighbors: Vec<Neighbor> = found.into_iter().map(neighbor).collect();
+        // However the edges came in, over commits or from the tables, the answer reads the same.
+        neighbors.sort_by(|a, b| {
+            (a.distance, &a.node.kind, &a.node.key, &a.node.id).cmp(&(
+                b.distance,
+                &b.node.kind,
+                &b.node.key,
+                &b.node.id,
+            ))
+        });
         Neighbors { of: of.iter().map(|at| self.shown(*at, documents)).collect(), neighbors, has_more }
     }
 

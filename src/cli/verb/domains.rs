@@ -72,16 +72,17 @@ async fn set(context: &Context, parts: &Parts, document: &str, domain: Domain) -
             _ => return Err(Failure::new(Exit::Failed, format!("the service `ingest` refused: {}", reply.message()))),
         }
     } else {
-        correct(&parts.lake().await?, &parts.customer.ingest_state(), document, domain, Clock::system()).await?
+        let (lake, embedding) = (parts.lake().await?, parts.embedding().await?);
+        correct(&lake, &embedding, &parts.customer.ingest_state(), document, domain, Clock::system()).await?
     };
     if context.printer.json {
         return context.printer.value(&corrected);
     }
     let before = corrected.before.map_or("nothing", Domain::name);
-    let (document, domain) = (shown(&corrected.document), corrected.domain.name());
-    context.printer.line(match corrected.is_applied {
-        true => format!("{document} belongs to {domain} now (before: {before}); documents like it follow when they are read"),
-        false => format!("{document} belongs to {domain} from the next `0711 ingest` on (before: {before}): it has tables, and is read again"),
-    });
+    context.printer.line(format!(
+        "{} belongs to {} from the next `0711 ingest` on (before: {before}), and documents like it follow when they are read",
+        shown(&corrected.document),
+        corrected.domain.name()
+    ));
     Ok(())
 }

@@ -114,10 +114,10 @@ impl Works {
         }
     }
 
-    /// Puts a document into the domain a person named. A run under way is waited for: both write the document's row.
+    /// Puts a document into the domain a person named. A run under way is waited for: it has read what was put right before.
     pub async fn correct(&self, document: &str, domain: Domain) -> Result<Corrected, Error> {
         let _turn = self.0.turn.lock().await;
-        correct(&self.0.lake, &self.0.state_dir, document, domain, Clock::system()).await
+        correct(&self.0.lake, &self.0.embedding, &self.0.state_dir, document, domain, Clock::system()).await
     }
 
     pub fn report(&self) -> Result<Report, Error> {

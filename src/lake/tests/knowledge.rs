@@ -293,7 +293,8 @@ fn older_commits_are_there_until_a_vacuum() {
         let home = home();
         let lake = home.open().await;
         let count = |at: Option<CommitId>| {
-            let text = "SELECT (SELECT count(*) FROM chunks), (SELECT count(*) FROM a)".to_owned();
+            let text =
+                "SELECT (SELECT count(*) FROM chunks) AS chunks, (SELECT count(*) FROM a) AS rows_of_a".to_owned();
             SqlRequest { text, max_rows: 1, max_seconds: 20, at }
         };
         for number in 1..=3 {
