@@ -10,7 +10,7 @@ use crate::{
     Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit, Interaction,
     Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest, SqlTable, Stats,
     Vacuumed, VersionRow,
-    format::{CommitWire, FORMAT, Refusal, Reply, SearchWire},
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE},
 };
 
 /// A lake that another process serves.
@@ -78,8 +78,8 @@ impl Client {
             return Err(answered(refusal.unwrap_or_else(|_| "no reason given".to_owned())));
         }
         let reply: Reply<T> = serde_json::from_slice(&bytes).map_err(|error| answered(error.to_string()))?;
-        if reply.format != FORMAT {
-            return Err(Error::OtherFormat { url: self.url.clone(), found: reply.format, wanted: FORMAT });
+        if reply.format != WIRE {
+            return Err(Error::OtherFormat { url: self.url.clone(), found: reply.format, wanted: WIRE });
         }
         Ok(Some(reply.value))
     }
@@ -94,7 +94,7 @@ impl Client {
 
     /// See [`Lake::commit`](crate::Lake::commit).
     pub async fn commit(&self, commit: Commit) -> Result<CommitId, Error> {
-        let wire = CommitWire { format: FORMAT, model: self.spec.model, commit };
+        let wire = CommitWire { format: WIRE, model: self.spec.model, commit };
         self.post("commit", &wire).await
     }
 
@@ -115,7 +115,7 @@ impl Client {
 
     /// See [`Lake::search`](crate::Lake::search).
     pub async fn search(&self, request: SearchRequest) -> Result<Vec<Hit>, Error> {
-        let wire = SearchWire { format: FORMAT, model: self.spec.model, request };
+        let wire = SearchWire { format: WIRE, model: self.spec.model, request };
         self.post("search", &wire).await
     }
 

@@ -19,7 +19,10 @@ pub use knowledge::{
 pub use tables::{CatalogRow, Column, ColumnKind, Numbers, SheetTable, SqlAnswer, SqlColumn, SqlRequest, SqlTable};
 pub use upkeep::{Checked, Exported, Snapshot, Vacuumed};
 
-/// The version of the tables and of the wire this program writes.
+/// The version of the wire: questions, commits and their answers. What was added since has defaults.
+pub(crate) const WIRE: u32 = 1;
+
+/// The version of the tables this program writes.
 ///
 /// Version 2 added the tables `entities`, `edges` and `catalog` and their columns in `commits`. A program of version 1 refuses the
 /// rows of version 2: it would leave edges of documents it removes. This program reads both, and its first commit makes a lake of

@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use crate::{
     EmbedSpec, Error, Feedback, Interaction, Lake, VersionRow,
     canary::Keeper,
-    format::{CommitWire, FORMAT, Refusal, Reply, SearchWire},
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE},
 };
 
 /// A commit of some dozens of documents is a few megabytes; vectors are a third of it. One large spreadsheet comes as passages, with
@@ -197,7 +197,7 @@ type Answer<T> = Result<Json<Reply<T>>, Failure>;
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 fn reply<T: Serialize>(value: T) -> Answer<T> {
-    Ok(Json(Reply { format: FORMAT, value }))
+    Ok(Json(Reply { format: WIRE, value }))
 }
 
 fn open(shared: &Shared) -> Result<&Lake, Failure> {
@@ -207,7 +207,7 @@ fn open(shared: &Shared) -> Result<&Lake, Failure> {
 
 /// Refuses another format, and vectors of another model.
 fn fitting(lake: &Lake, format: u32, model: Digest) -> Result<(), Failure> {
-    if format != FORMAT {
+    if format != WIRE {
         let why = format!("format {format} is not known here");
         return Err(Error::Refused(why).into());
     }
