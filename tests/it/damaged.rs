@@ -90,8 +90,8 @@ fn fixtures(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What nobody has by accident. `scale` is how large the large ones are.
-fn hostile(folder: &Path, scale: usize) {
+/// What nobody has by accident. One file is a single line of so many megabytes.
+fn hostile(folder: &Path, megabytes: usize) {
     let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
     let deep = 200_000;
     write("deep.json", "[".repeat(deep).as_bytes());
@@ -107,11 +107,11 @@ fn hostile(folder: &Path, scale: usize) {
     write("line\nbreak.txt", b"A name with a line break.");
     write("pdf.docx", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog /Pages 1 0 R >>\nendobj\n%%EOF");
     let mut line = BufWriter::new(File::create(folder.join("one line.txt")).unwrap());
-    for _ in 0..scale * 1024 * 1024 / 16 {
+    for _ in 0..megabytes * 1024 * 1024 / 16 {
         line.write_all(b"Klemme 2,5 mm2; ").unwrap();
     }
     line.flush().unwrap();
-    bomb(&folder.join("bomb.zip"), scale * 10);
+    bomb(&folder.join("bomb.zip"), 300);
     rustix::fs::mkfifoat(rustix::fs::CWD, folder.join("pipe.txt"), rustix::fs::Mode::RUSR).unwrap();
     symlink(folder, folder.join("loop")).unwrap();
     symlink("selbst.txt", folder.join("selbst.txt")).unwrap();
@@ -143,7 +143,7 @@ fn children(pid: u32) -> Vec<u32> {
 #[test]
 fn damaged_files_end_no_run_and_are_told_one_by_one() {
     let is_soak = std::env::var_os("ZERO711_SOAK").is_some();
-    let (count, scale) = if is_soak { (1_000, 100) } else { (60, 8) };
+    let (count, megabytes) = if is_soak { (1_000, 100) } else { (42, 1) };
     let product = Product::new();
     let folder = product.folder("share");
     let (mut sources, mut dice) = (Vec::new(), Dice(711));
@@ -159,7 +159,7 @@ fn damaged_files_end_no_run_and_are_told_one_by_one() {
         let ending = named.extension().unwrap_or_default().to_string_lossy();
         fs::write(folder.join(format!("{number:04} {done}.{ending}")), bytes).unwrap();
     }
-    hostile(&folder, scale);
+    hostile(&folder, megabytes);
     let files = fs::read_dir(&folder).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_file()).count();
 
     let begun = Instant::now();
