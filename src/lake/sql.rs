@@ -39,10 +39,16 @@ const MEMORY_BYTES: usize = 256 << 20;
 const MAX_TEXT: usize = 64 << 10;
 /// The most an answer may hold, whatever rows were asked for.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// The most that is looked at at once: a value is not shown before this is known.
+const MAX_BATCH_BYTES: usize = 256 << 20;
 /// The most rows of one answer.
 const MAX_ROWS: usize = 1_000_000;
 /// The longest a question may take.
 const MAX_SECONDS: u64 = 600;
+
+/// Functions that collect all rows into one value. The memory pool does not count what it holds: two million texts went through, a minute
+/// after the question's time was over.
+const COLLECTING: [&str; 2] = ["array_agg", "string_agg"];
 
 /// Functions that make a value of any size out of a number: the memory of a value is not counted before it is there.
 const UNBOUNDED: [&str; 11] = [
@@ -136,6 +142,9 @@ async fn run(sources: &Sources, request: &SqlRequest) -> Result<Answered, Error>
         let batch = batch.map_err(explain)?;
         let room = max_rows - rows.len();
         let taken = batch.slice(0, batch.num_rows().min(room));
+        if taken.get_array_memory_size() > MAX_BATCH_BYTES {
+            return refuse("the answer has values of many megabytes: ask for parts of them".to_owned());
+        }
         bytes += append(&taken, &mut rows)?;
         if batch.num_rows() > room || bytes > MAX_ANSWER_BYTES {
             return Ok((columns, rows, true));
@@ -157,6 +166,7 @@ fn session() -> Result<SessionContext, Error> {
         session.deregister_udf(name);
         session.deregister_udtf(name);
     }
+    COLLECTING.iter().for_each(|name| session.deregister_udaf(name));
     Ok(session)
 }
 

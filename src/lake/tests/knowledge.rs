@@ -243,6 +243,8 @@ fn a_question_can_read_and_nothing_else() {
             "SELECT * FROM interactions",
             "SELECT * FROM information_schema.tables",
             "SELECT repeat('x', 1000000000)",
+            "SELECT array_agg(text) FROM chunks",
+            "SELECT string_agg(text, ',') FROM chunks",
             "SELECT * FROM generate_series(1, 1000000000000)",
             "SELECT",
             "",
@@ -282,7 +284,8 @@ fn a_question_costs_no_more_than_it_may() {
         let started = std::time::Instant::now();
         let refused = ask(&lake, request).await.unwrap_err().to_string();
         assert!(refused.contains("longer than 1 s") && started.elapsed().as_secs() < 15, "{refused}");
-        let greedy = sql(&lake, "SELECT array_agg(a.artikel || b.artikel || c.artikel) FROM a, a b, a c").await;
+        let text = format!("SELECT a.artikel || b.artikel || c.artikel AS x FROM {few} a, {few} b, {few} c ORDER BY x");
+        let greedy = sql(&lake, &text).await;
         assert!(matches!(greedy, Err(Error::Refused(_))), "{greedy:?}");
     });
 }
