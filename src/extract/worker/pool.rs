@@ -71,6 +71,12 @@ impl Pool {
         self.inner.sandbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits for the right to use a worker.
+    async fn slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        let slot = self.inner.slots.acquire().await;
+        slot.map_err(|_| Error::NoWorker { reason: "the pool is closed".to_owned() })
+    }
+
     /// Reads one file in a worker. Waits while all are busy; the time limit counts from when one is free. Dropping the
     /// future stops the worker.
     ///
@@ -79,12 +85,7 @@ impl Pool {
     /// Those of [`read`](crate::read), and [`Error::NotRegular`], [`Error::TimedOut`], [`Error::OutOfMemory`],
     /// [`Error::Crashed`], [`Error::NoWorker`].
     pub async fn extract(&self, path: &Path) -> Result<Outcome, Error> {
-        let _slot = self
-            .inner
-            .slots
-            .acquire()
-            .await
-            .map_err(|_| Error::NoWorker { reason: "the pool is closed".to_owned() })?;
+        let _slot = self.slot().await?;
         match self.attempt(path).await {
             // What earlier files left in the worker must not decide about this one: once more, in a fresh worker.
             (Err(Error::Crashed { .. } | Error::OutOfMemory { .. }), served) if served > 0 => {
@@ -137,12 +138,7 @@ impl Pool {
     /// [`Error::Unsupported`] when the file is no catalogue, and those of [`Self::extract`]; the time limit is for each batch of items.
     pub async fn catalog(&self, path: &Path, mut each: impl FnMut(CatalogItem) + Send) -> Result<(), Error> {
         let limits = &self.inner.limits;
-        let _slot = self
-            .inner
-            .slots
-            .acquire()
-            .await
-            .map_err(|_| Error::NoWorker { reason: "the pool is closed".to_owned() })?;
+        let _slot = self.slot().await?;
         let (owned, max_bytes) = (path.to_owned(), limits.max_catalog_bytes);
         let opened = tokio::task::spawn_blocking(move || open(&owned, max_bytes)).await;
         let (file, size) = opened.map_err(|error| Error::unreadable(error.to_string()))??;
