@@ -4,6 +4,7 @@
 #
 #   scripts/soak.sh                 the kills, in containers too, updates that go wrong, a backup of 5,000 documents, chaos, the corpus, the bytes
 #   scripts/soak.sh kill            the kills; with `docker` those in containers
+#   scripts/soak.sh damaged         a thousand damaged and hostile files
 #   scripts/soak.sh update          releases that are bad, killed, too large or too late, as processes and in containers
 #   scripts/soak.sh corpus          the corpus
 #   scripts/soak.sh chaos           half an hour of misfortune with the services as processes, and half an hour in containers
@@ -52,7 +53,7 @@ if [ "${1:-}" = tuf ]; then
     (cd "$here" && cargo build --workspace --locked && cargo test --workspace --locked --lib release::tests::fetch::network_cut)
     exec "$venv/bin/python" "$here/tests/tuf_conformance.py" "$here/target/x86_64-unknown-linux-gnu/debug/0711" 1000
 fi
-for story in ${1:-kill docker airgap update backup chaos corpus bytes}; do
+for story in ${1:-kill damaged docker airgap update backup chaos corpus bytes}; do
     case "$story" in
     bytes) (cd "$here" && cargo test --workspace --locked --lib a_changed_byte -- --nocapture) ;;
     *) bash "$here/scripts/test.sh" "$story" ;;

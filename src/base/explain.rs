@@ -103,7 +103,7 @@ impl Exit {
             Self::Untrusted => "a bundle or report is not signed by a trusted key, or is not what was signed",
             Self::Older => "a bundle or a backup is older than what this machine has seen or installed",
             Self::Expired => "a bundle's metadata has expired",
-            Self::Damaged => "a bundle or a backup lacks a part, or one is not what was written",
+            Self::Damaged => "a bundle, a backup or the lake lacks a part, or one is not what was written",
             Self::Egress => "the services tried to reach something outside their own networks",
             Self::Unknown => "what was asked cannot be told here; the output says why",
             Self::Tampered => "the audit log, or an evidence pack, is not whole: something was changed or is missing",
