@@ -21,6 +21,7 @@ mod decide;
 mod embed;
 mod error;
 mod format;
+mod handled;
 mod item;
 mod ledger;
 mod meter;
