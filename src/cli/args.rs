@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod handlers;
 mod release;
 mod support;
 mod update;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::{AuditArgs, AuditVerb, Since};
 pub use backup::{BackupArgs, BackupCreateArgs, BackupVerb, KeepArgs, PlaceArgs};
+pub use handlers::{AddArgs, ApproveArg, EnableArgs, HandlersArgs, HandlersVerb, SetArgs, WriteArg};
 pub use release::{
     BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb,
     RootKeyArgs,
@@ -154,6 +156,13 @@ network), 9 with --check: the key did not sign this. Take note of the key's 64 d
   0711 ingest /srv/daten --root ./brain    reads what is new or changed, drops what was deleted
   0711 ingest --report --root ./brain      what could not be read, and why")]
     Ingest(IngestArgs),
+    /// Read formats nobody knows: small programs people or models write, run behind walls
+    #[command(after_help = "Examples:
+  0711 handlers pending                    which files wait for one
+  0711 handlers add stand7.py --like /srv/daten/stand7.wml
+  0711 handlers show binary-wml-1a2b3c4d
+  0711 handlers approve binary-wml-1a2b3c4d   only then its records are searchable")]
+    Handlers(HandlersArgs),
     /// Print the text of one file as Markdown
     #[command(after_help = "Examples:
   0711 extract Datenblatt.pdf
@@ -593,4 +602,6 @@ pub struct WorkerArgs {
 pub enum WorkerVerb {
     /// Parse files sent over standard input
     Extract,
+    /// Run a handler over a file sent over standard input
+    Handler,
 }

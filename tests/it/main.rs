@@ -10,6 +10,7 @@ mod docker;
 mod foreign;
 mod formats;
 mod furnished;
+mod handlers;
 mod hostile;
 mod isolation;
 mod kill;

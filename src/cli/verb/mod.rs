@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod extract;
 pub mod fetch;
 pub mod footprint;
+pub mod handlers;
 pub mod help;
 pub mod ingest;
 pub mod install;
