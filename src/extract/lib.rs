@@ -2,7 +2,8 @@
 //!
 //! [`read`] looks at the content first and at the name second, hands the bytes to the maintained extractor of that format
 //! and returns an [`Outcome`]: text, or the reason why there is none. [`chunk`] cuts a document by its structure.
-//! [`worker`] runs [`read`] in child processes that [`sandbox`] has stripped of files, network and new programs.
+//! [`worker`] runs [`read`] in child processes that [`sandbox`] has stripped of files, network and new programs; [`handler`] runs
+//! the small programs that read formats nobody here knows in processes of the same kind.
 //!
 //! Invariants:
 //! - nothing here writes a file, opens a network connection or reads the environment;
