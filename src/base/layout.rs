@@ -498,6 +498,26 @@ impl CustomerLayout {
         self.dir.join("ingest")
     }
 
+    /// The handlers of formats nobody else reads. The role `ingest` reads them, and must be able to.
+    pub fn handlers(&self) -> PathBuf {
+        self.ingest_state().join("handlers")
+    }
+
+    /// The kinds of files that wait for a handler.
+    pub fn handlers_pending(&self) -> PathBuf {
+        self.handlers().join("pending")
+    }
+
+    /// Every call of a model that was to write a handler, by its digests.
+    pub fn handler_calls(&self) -> PathBuf {
+        self.dir.join("handler-calls.jsonl")
+    }
+
+    /// What an administrator wants of handlers.
+    pub fn handler_settings(&self) -> PathBuf {
+        self.etc.join("handlers.yaml")
+    }
+
     /// The folder where a role keeps its finished jobs.
     pub fn jobs_dir(&self, role: Role) -> PathBuf {
         self.dir.join("jobs").join(role.name())

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod handlers;
 mod lake;
 mod release;
 mod support;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use audit::{AuditArgs, AuditVerb, Since};
 pub use backup::{BackupArgs, BackupCreateArgs, BackupVerb, KeepArgs, PlaceArgs};
 pub use lake::{GraphArgs, GraphVerb, LakeArgs, LakeVerb, SnapshotVerb, SqlArgs};
+pub use handlers::{AddArgs, ApproveArg, EnableArgs, HandlersArgs, HandlersVerb, SetArgs, WriteArg};
 pub use release::{
     BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb,
     RootKeyArgs,
@@ -165,6 +167,13 @@ network), 9 with --check: the key did not sign this. Take note of the key's 64 d
 Rules decide where a format or its words are clear, the meaning of the text elsewhere; what a person says stays, and counts for
 documents like it.")]
     Domains(DomainsArgs),
+    /// Read formats nobody knows: small programs people or models write, run behind walls
+    #[command(after_help = "Examples:
+  0711 handlers pending                    which files wait for one
+  0711 handlers add stand7.py --like /srv/daten/stand7.wml
+  0711 handlers show binary-wml-1a2b3c4d
+  0711 handlers approve binary-wml-1a2b3c4d   only then its records are searchable")]
+    Handlers(HandlersArgs),
     /// Print the text of one file as Markdown
     #[command(after_help = "Examples:
   0711 extract Datenblatt.pdf
@@ -721,4 +730,6 @@ pub struct WorkerArgs {
 pub enum WorkerVerb {
     /// Parse files sent over standard input
     Extract,
+    /// Run a handler over a file sent over standard input
+    Handler,
 }

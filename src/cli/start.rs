@@ -25,8 +25,11 @@ const STACK_BYTES: usize = 16 << 20;
 pub fn main() -> ExitCode {
     unblock_index_writer();
     // The parsing worker starts before anything else is set up: it shall hold nothing it does not need.
-    if is_worker() {
+    if is_worker("extract") {
         extract::worker::main();
+    }
+    if is_worker("handler") {
+        extract::handler::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -58,9 +61,9 @@ fn unblock_index_writer() {
     unsafe { std::env::set_var(QUEUE.0, QUEUE.1) };
 }
 
-fn is_worker() -> bool {
+fn is_worker(what: &str) -> bool {
     let mut words = std::env::args_os().skip(1);
-    let expected: [OsString; 2] = ["worker".into(), "extract".into()];
+    let expected: [OsString; 2] = ["worker".into(), what.into()];
     expected.iter().all(|word| words.next().as_ref() == Some(word)) && words.next().is_none()
 }
 
@@ -88,6 +91,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
         },
         Verb::Worker(args) => match args.verb {
             WorkerVerb::Extract => extract::worker::main(),
+            WorkerVerb::Handler => extract::handler::main(),
         },
         Verb::Completions(args) => return verb::help::completions(&context, &args),
         Verb::Help(args) => return verb::help::run(&context, &args),
@@ -115,6 +119,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Egress(args) => verb::egress::run(&context, &args).await,
             Verb::Ingest(args) => verb::ingest::run(&context, &args, interrupt).await,
             Verb::Domains(args) => verb::domains::run(&context, &args).await,
+            Verb::Handlers(args) => verb::handlers::run(&context, &args).await,
             Verb::Extract(args) => verb::extract::run(&context, &args).await,
             Verb::Search(args) => verb::search::run(&context, &args).await,
             Verb::Sql(args) => verb::sql::run(&context, &args).await,

@@ -44,6 +44,11 @@ impl Error {
         Self::Unsupported { format: format.into() }
     }
 
+    /// Whether nobody knows what the file is: a handler may be written for it. A format that is known and not read is none of these.
+    pub fn is_unknown_format(&self) -> bool {
+        matches!(self, Self::Unsupported { format } if format.contains("of unknown kind"))
+    }
+
     /// Returns the one-word kind of the failure, for counting in reports.
     pub fn kind(&self) -> &'static str {
         match self {

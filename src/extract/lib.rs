@@ -3,7 +3,8 @@
 //! [`read`] looks at the content first and at the name second, hands the bytes to the maintained extractor of that format
 //! and returns an [`Outcome`]: text, or the reason why there is none. [`chunk`] cuts a document by its structure, and
 //! [`knowledge`] says which products, certificates, complaints and companies its passages name.
-//! [`worker`] runs [`read`] in child processes that [`sandbox`] has stripped of files, network and new programs.
+//! [`worker`] runs [`read`] in child processes that [`sandbox`] has stripped of files, network and new programs; [`handler`] runs
+//! the small programs that read formats nobody here knows in processes of the same kind.
 //!
 //! Invariants:
 //! - nothing here writes a file, opens a network connection or reads the environment;
@@ -23,6 +24,7 @@ mod encoding;
 mod entity;
 mod error;
 mod format;
+pub mod handler;
 mod invoice;
 mod json;
 mod language;
@@ -53,5 +55,5 @@ pub use invoice::{
     InvoiceLine, InvoiceReport, Layer, PaymentMeans, PaymentTerms, Period, Profile, Syntax, Totals, Trader,
     VatBreakdown, Verdict, read_invoice,
 };
-pub use read::read;
+pub use read::{finish, read};
 pub use render::{plain_text, to_markdown};

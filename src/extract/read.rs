@@ -131,7 +131,17 @@ impl<'a> Reading<'a> {
         let decoded = encoding::decode(bytes, declared.as_deref());
         let content = decoded.text.as_str();
         let mut document = match detect_text(content, name) {
-            TextKind::Plain => text::read(content, plain_format(&extension(name))),
+            TextKind::Plain => {
+                let mut document = text::read(content, plain_format(&extension(name)));
+                // Records read as running text: whoever has a handler for them does better.
+                if self.depth == 0
+                    && let Some(kind) = crate::handler::of_text(bytes, name)
+                    && let Ok(kind) = serde_json::to_string(&kind)
+                {
+                    document.metadata.insert(crate::handler::KIND_KEY.to_owned(), kind);
+                }
+                document
+            }
             TextKind::Markdown => markdown::read(content),
             TextKind::Html => match office::read(content.as_bytes(), "html", "text/html", self.limits) {
                 Ok(document) => document,
@@ -339,7 +349,7 @@ fn head(text: &str) -> String {
 }
 
 /// What every document gets at the end: clean text, a bounded size, a title and a language.
-fn finish(mut document: Document, limits: &Limits) -> Outcome {
+pub fn finish(mut document: Document, limits: &Limits) -> Outcome {
     let mut left = limits.max_text_bytes as usize;
     let mut cut = false;
     document.blocks.retain_mut(|block| {

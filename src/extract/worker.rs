@@ -9,4 +9,7 @@ mod pool;
 mod wire;
 
 pub use child::main;
+pub(crate) use child::{end_with_parent, message, send};
+pub(crate) use open::open;
 pub use pool::Pool;
+pub(crate) use wire::{MAX_MESSAGE_BYTES, encode};

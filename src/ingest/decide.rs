@@ -9,6 +9,7 @@ use lake::{DocumentRow, DocumentStatus};
 
 use crate::{
     format::{FolderReport, FolderState},
+    handled::HANDLERS_KEY,
     name,
     walk::{Found, Stamp, Walk},
 };
@@ -38,6 +39,8 @@ pub struct Options {
     pub retry: bool,
     /// Believe a folder that is suddenly empty, and forget its documents.
     pub prune: bool,
+    /// The state of the handlers, as a number. What was read under another one, and has to do with them, is read again. A run fills it in.
+    pub handlers: u64,
 }
 
 /// One file to read.
@@ -134,7 +137,9 @@ pub(crate) fn is_current(row: &DocumentRow, options: Options) -> bool {
         DocumentStatus::Failed => !options.retry && failure != Some(UNREACHABLE),
         DocumentStatus::Searchable | DocumentStatus::Empty => true,
     };
-    is_final && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
+    let seen = row.metadata.get(HANDLERS_KEY);
+    let is_settled = seen.is_none_or(|seen| *seen == options.handlers.to_string());
+    is_final && is_settled && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
 }
 
 /// Returns whether the row still has the size and time of the file.
@@ -244,7 +249,7 @@ mod tests {
         let walk = || walk(&["broken", "denied", "old"], &[]);
         let (decision, _) = decide(walk(), known.clone(), Options::default());
         assert_eq!(todo(&decision), ["denied", "old"]);
-        let (decision, _) = decide(walk(), known, Options { retry: true, prune: false });
+        let (decision, _) = decide(walk(), known, Options { retry: true, ..Options::default() });
         assert_eq!(todo(&decision), ["broken", "denied", "old"]);
     }
 

@@ -31,6 +31,11 @@ pub enum Error {
         #[source]
         source: extract::Error,
     },
+    #[error("cannot use the handlers of unknown formats")]
+    Handlers {
+        #[source]
+        source: handlers::Error,
+    },
     #[error("cannot write the report `{path}`", path = .path.display())]
     WriteReport {
         path: PathBuf,
@@ -69,6 +74,7 @@ impl Explain for Error {
             Self::Lake { source, .. } => return source.remedy(),
             Self::Embed { source } => return source.remedy(),
             Self::Worker { source } => return source.remedy(),
+            Self::Handlers { source } => return source.remedy(),
             Self::Serve { .. } | Self::Broken { .. } => return None,
         };
         Some(Remedy::new(text))
@@ -81,6 +87,7 @@ impl Explain for Error {
             Self::Lake { source, .. } => source.exit(),
             Self::Embed { source } => source.exit(),
             Self::Worker { source } => source.exit(),
+            Self::Handlers { source } => source.exit(),
             _ => Exit::Failed,
         }
     }

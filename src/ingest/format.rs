@@ -106,6 +106,8 @@ pub struct FileReport {
 pub enum FileStatus {
     /// It could not be read.
     Failed,
+    /// A handler read it that nobody approved.
+    Quarantined,
     /// The license allows no more documents.
     OverLimit,
     /// It was read and holds no text.
@@ -119,6 +121,7 @@ impl FileStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
+            Self::Quarantined => "quarantined",
             Self::OverLimit => "over the limit",
             Self::Empty => "empty",
             Self::Skipped => "skipped",

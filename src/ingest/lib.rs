@@ -24,6 +24,7 @@ mod decide;
 mod embed;
 mod error;
 mod format;
+mod handled;
 mod item;
 mod knowledge;
 mod ledger;

@@ -17,6 +17,7 @@ use crate::{
     Error,
     admission::Admission,
     decide::{self, Options, TABLES_KEY, Todo, UNREACHABLE},
+    handled::{self, HANDLERS_KEY, Handled},
     item::{Body, Item, Origin},
     ledger::Ledger,
     meter::{Meter, Stage},
@@ -31,6 +32,8 @@ pub(crate) struct Reader<'a> {
     pub pool: &'a Pool,
     pub embedding: &'a engine::Embedding,
     pub lake: &'a lake::Access,
+    /// Where files nobody reads find their handlers; without it they go unread.
+    pub handlers: Option<&'a handlers::Desk>,
     pub twins: &'a Twins,
     pub admission: &'a Admission,
     pub ledger: &'a Ledger,
@@ -189,12 +192,23 @@ impl Reader<'_> {
             }
             return Ok(Step::Again(again));
         }
-        let body = match outcome {
-            Ok(Outcome::Text(document)) => self.chunked(document).await?,
-            Ok(Outcome::Empty { format, reason }) => Body::empty(format, reason),
-            Err(source @ extract::Error::NoWorker { .. }) => return Err(Error::Worker { source }),
-            Err(error) => Body::failed(todo.name(), error.kind(), error.to_string()),
+        let handled = match self.handlers {
+            Some(desk) => handled::consult(desk, &todo.path, outcome).await?,
+            None => Handled::Untouched(outcome),
         };
+        let has_to_do_with_handlers = !matches!(handled, Handled::Untouched(_));
+        let mut body = match handled {
+            Handled::Untouched(outcome) | Handled::Settled(outcome) => match outcome {
+                Ok(Outcome::Text(document)) => self.chunked(document).await?,
+                Ok(Outcome::Empty { format, reason }) => Body::empty(format, reason),
+                Err(source @ extract::Error::NoWorker { .. }) => return Err(Error::Worker { source }),
+                Err(error) => Body::failed(todo.name(), error.kind(), error.to_string()),
+            },
+            Handled::Quarantined(reason) => Body::failed(todo.name(), handled::QUARANTINED, reason),
+        };
+        if has_to_do_with_handlers {
+            body.metadata.insert(HANDLERS_KEY.to_owned(), self.options.handlers.to_string());
+        }
         Ok(Step::Ready(Box::new(Item { todo, stamp, digest: Some(digest), body, key: leads, origin })))
     }
 

@@ -13,6 +13,7 @@ use crate::{
     Error,
     decide::FAILURE_KEY,
     format::{FORMAT, FileReport, FileStatus, Report},
+    handled::QUARANTINED,
     name,
 };
 
@@ -78,7 +79,7 @@ impl Report {
                     self.failed += 1;
                     let kind = row.metadata.get(FAILURE_KEY).map_or("unreadable", String::as_str);
                     self.reason(kind.to_owned());
-                    FileStatus::Failed
+                    if kind == QUARANTINED { FileStatus::Quarantined } else { FileStatus::Failed }
                 }
             };
             self.files.push(FileReport {

@@ -45,6 +45,8 @@ pub struct Job {
     /// Where the report and the lock are: `CustomerLayout::ingest_state`.
     pub state_dir: PathBuf,
     pub options: Options,
+    /// The handlers of formats nobody reads; none leaves such files unread.
+    pub handlers: Option<handlers::Desk>,
     pub clock: Clock,
 }
 
@@ -65,11 +67,16 @@ pub fn limits() -> Limits {
 /// # Errors
 /// When the run as a whole cannot be made: another one is under way, no folder is there, the lake or the model does not answer, no worker
 /// starts. What was committed before stays.
-pub async fn run(job: Job, events: &(dyn Fn(Event) + Send + Sync), cancel: CancellationToken) -> Result<Report, Error> {
+pub async fn run(
+    mut job: Job,
+    events: &(dyn Fn(Event) + Send + Sync),
+    cancel: CancellationToken,
+) -> Result<Report, Error> {
     base::file::private_dir(&job.state_dir)
         .map_err(|source| Error::WriteReport { path: job.state_dir.clone(), source })?;
     let _lock =
         Lock::try_acquire(&job.state_dir.join("ingest.lock"), "ingest").map_err(|source| Error::Locked { source })?;
+    job.options.handlers = job.handlers.as_ref().map_or(0, handlers::Desk::generation);
     let started = job.clock.now();
     let meter = Meter::new(events);
     let walk = walked(&job, &meter, &cancel).await?;
@@ -234,6 +241,7 @@ async fn stages(
         pool: &job.pool,
         embedding: &job.embedding,
         lake: &job.lake,
+        handlers: job.handlers.as_ref(),
         twins: committer.twins,
         admission: committer.admission,
         ledger: committer.ledger,

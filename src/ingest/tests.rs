@@ -11,7 +11,10 @@ use std::{
 
 use base::{Clock, CustomerLayout, Digest, Layout, Slug};
 use engine::{Embedder, Embedding};
-use extract::worker::Pool;
+use extract::{
+    handler::{HandlerLimits, Runner, validate},
+    worker::Pool,
+};
 use lake::{Access, DocumentRow, DocumentStatus, EmbedSpec, Lake, SearchMode, SearchRequest};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +45,9 @@ static WORKER: extern "C" fn() = worker;
 extern "C" fn worker() {
     if std::env::args().skip(1).eq(["worker", "extract"]) {
         extract::worker::main();
+    }
+    if std::env::args().skip(1).eq(["worker", "handler"]) {
+        extract::handler::main();
     }
 }
 
@@ -105,8 +111,14 @@ impl World {
             max_documents: 100,
             state_dir: self.customer.ingest_state(),
             options: Options::default(),
+            handlers: Some(self.desk()),
             clock: Clock::system(),
         }
+    }
+
+    fn desk(&self) -> handlers::Desk {
+        let runner = Runner::new(std::env::current_exe().unwrap(), HandlerLimits::default());
+        handlers::Desk::open(&self.customer, runner, Clock::system()).unwrap()
     }
 
     async fn run(&self) -> Report {
@@ -327,6 +339,72 @@ async fn a_file_that_cannot_be_read_is_in_the_report_and_not_tried_again_unless_
     let kept = crate::read_report(&world.customer.ingest_state()).unwrap();
     assert_eq!(kept, report);
     assert!(kept.render().contains("  leer.txt: "), "{}", kept.render());
+}
+
+const HANDLER: &str = r#"
+# Messlauf: Kopf, dann Sätze aus Länge und Text
+def handle(name, size):
+    text(0, 4, "latin1")
+    at = 4
+    while at < size:
+        length = integer(at, 1)
+        if at + 1 + length > size:
+            break
+        emit({"seriennummer": text(at + 1, length, "latin1")})
+        at += 1 + length
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_a_handler_are_found_once_somebody_approved_it() {
+    let world = World::new().await;
+    let numbers: String = (0..40).map(|number| format!("\u{8}SN-{:05}", 40_000 + number)).collect();
+    world.write("lauf.mlog", &format!("MESS{numbers}"));
+    world.write("gut.txt", "Lesbar.");
+    let (file, registry) = (world.share().join("lauf.mlog"), handlers::Registry::new(&world.customer));
+
+    let report = world.run().await;
+    assert_eq!((report.searchable, report.files[0].status), (1, FileStatus::Failed));
+    assert!(report.files[0].reason.contains("0711 handlers pending binary-mlog-"), "{}", report.files[0].reason);
+    let waiting = handlers::Queue::new(&world.customer).list().unwrap();
+    assert_eq!((waiting.len(), waiting[0].files.as_slice()), (1, &[file.clone()][..]));
+    assert_eq!(counts(&world.run().await), [0, 0, 0, 2, 0], "nothing changed, and nothing is read again");
+
+    let runner = Runner::new(std::env::current_exe().unwrap(), HandlerLimits::default());
+    let validation = validate(&runner, HANDLER, &[file]).await;
+    assert!(validation.passed(), "{}", validation.faults());
+    let entry = handlers::Entry::by_person("messlauf", &waiting[0].kind, HANDLER, None, validation, Clock::system());
+    registry.put(&entry, HANDLER).unwrap();
+    let report = world.run().await;
+    assert_eq!((report.searchable, report.files[0].status), (1, FileStatus::Quarantined));
+    assert!(report.files[0].reason.starts_with("40 records are quarantined"), "{}", report.files[0].reason);
+    assert!(report.render().contains("1 file quarantined:") && report.render().contains("handlers approve messlauf"));
+    assert!(world.found("SN-40007").await.is_empty(), "nothing of it can be found");
+
+    let decision = handlers::Decision { by: "erika".to_owned(), at: Clock::system().now() };
+    registry.decide("messlauf", handlers::State::Approved, decision.clone()).unwrap();
+    let report = world.run().await;
+    assert_eq!((report.searchable, report.files.len()), (2, 0), "{report:?}");
+    assert_eq!(world.found("SN-40007").await, ["lauf.mlog"]);
+    let row = world.documents().await.remove("lauf.mlog").unwrap();
+    assert_eq!((row.format.as_str(), row.metadata["handler"].as_str()), ("mlog", "messlauf"));
+    assert_eq!(counts(&world.run().await), [0, 0, 0, 2, 0]);
+
+    registry.decide("messlauf", handlers::State::Rejected, decision).unwrap();
+    assert_eq!(world.run().await.searchable, 1);
+    assert!(world.found("SN-40007").await.is_empty(), "what is rejected is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_read_as_text_stay_searchable_while_they_wait() {
+    let world = World::new().await;
+    let lines: String =
+        (0..30).map(|number| format!("{number:010}Reihenklemme grau     {:>12}\n", number * 37)).collect();
+    world.write("bestand.txt", &lines);
+    let report = world.run().await;
+    assert_eq!((report.searchable, report.files.len()), (1, 0));
+    let waiting = handlers::Queue::new(&world.customer).list().unwrap();
+    assert_eq!((waiting.len(), waiting[0].is_text), (1, true));
+    assert_eq!(world.found("Reihenklemme").await, ["bestand.txt"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,6 +191,8 @@ pub(crate) fn kept(customer: &CustomerLayout) -> Vec<PathBuf> {
         customer.backup_state(),
         customer.backup_keys(),
         customer.backup_schedule(),
+        customer.handler_settings(),
+        customer.handler_calls(),
         customer.license(),
         customer.answers(),
         customer.compose_override(),

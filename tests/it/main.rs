@@ -11,6 +11,7 @@ mod docker;
 mod foreign;
 mod formats;
 mod furnished;
+mod handlers;
 mod hostile;
 mod isolation;
 mod kill;

@@ -51,7 +51,7 @@ pub async fn run(context: &Context, args: &IngestArgs, interrupt: CancellationTo
     };
     show(context, &report)?;
     match report.exit() {
-        Exit::Ok => Ok(()),
+        Exit::Ok => super::handlers::after_ingestion(context).await,
         Exit::Limit => {
             let text = format!("{} documents were left out: the license allows no more", report.over_limit);
             Err(Failure::new(Exit::Limit, text).remedy("ask the vendor for a larger license, or name fewer folders"))
@@ -143,7 +143,8 @@ async fn here(context: &Context, args: &IngestArgs, parts: &Parts, interrupt: Ca
         pool: Pool::new(own_binary()?, readers, limits),
         max_documents: allowed.max_documents(),
         state_dir: parts.customer.ingest_state(),
-        options: Options { retry: args.retry, prune: args.prune },
+        options: Options { retry: args.retry, prune: args.prune, ..Options::default() },
+        handlers: Some(::handlers::Desk::open(&parts.customer, super::handlers::runner()?, Clock::system())?),
         clock: Clock::system(),
     };
     let progress = Mutex::new(Progress::start(context.printer, "reading"));

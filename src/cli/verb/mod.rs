@@ -16,6 +16,7 @@ pub mod extract;
 pub mod fetch;
 pub mod footprint;
 pub mod graph;
+pub mod handlers;
 pub mod help;
 pub mod ingest;
 pub mod install;

@@ -117,7 +117,7 @@ fn stream(source: impl Read, output: &mut impl Write) -> io::Result<Result<(), E
 
 /// Ends this process when its parent is gone. The kernel's own signal for it (`PR_SET_PDEATHSIG`) is tied to the thread
 /// that started the worker, and an asynchronous parent's threads come and go.
-fn end_with_parent() -> io::Result<()> {
+pub(crate) fn end_with_parent() -> io::Result<()> {
     let parent = rustix::process::getppid();
     std::thread::Builder::new().name("parent-watch".to_owned()).stack_size(64 << 10).spawn(move || {
         loop {
@@ -131,7 +131,7 @@ fn end_with_parent() -> io::Result<()> {
 }
 
 /// The next message; `None` when the parent closed the pipe between two.
-fn message<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Option<T>> {
+pub(crate) fn message<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 8];
     match input.read(&mut length[..1])? {
         0 => return Ok(None),
@@ -146,7 +146,7 @@ fn message<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Option<T>> 
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
-fn send(output: &mut impl Write, message: &impl serde::Serialize) -> io::Result<()> {
+pub(crate) fn send(output: &mut impl Write, message: &impl serde::Serialize) -> io::Result<()> {
     output.write_all(&encode(message)?)?;
     output.flush()
 }

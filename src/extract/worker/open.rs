@@ -13,7 +13,7 @@ use crate::error::Error;
 ///
 /// [`Error::NotRegular`] for anything but a regular file (a pipe without a writer does not block), [`Error::TooLarge`],
 /// [`Error::Unreadable`] when the system refuses.
-pub(super) fn open(path: &Path, max_bytes: u64) -> Result<(File, u64), Error> {
+pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<(File, u64), Error> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)

@@ -12,7 +12,7 @@ use crate::sandbox::Applied;
 pub(super) const FORMAT: u32 = 1;
 
 /// A message longer than this is no message.
-pub(super) const MAX_MESSAGE_BYTES: u64 = 2 << 30;
+pub(crate) const MAX_MESSAGE_BYTES: u64 = 2 << 30;
 
 /// The first message to a worker.
 #[derive(Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub(super) struct Response {
 }
 
 /// A message with its length (8 bytes, little endian) before it.
-pub(super) fn encode(message: &impl Serialize) -> std::io::Result<Vec<u8>> {
+pub(crate) fn encode(message: &impl Serialize) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; 8];
     serde_json::to_writer(&mut bytes, message)?;
     let length = (bytes.len() - 8) as u64;

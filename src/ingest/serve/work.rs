@@ -11,7 +11,12 @@ use base::{
     job::{JobHandle, Progress},
 };
 use engine::{EmbedTokenizer, Embedding};
-use extract::{Outcome, sandbox::Applied, worker::Pool};
+use extract::{
+    Outcome,
+    handler::{HandlerLimits, Runner},
+    sandbox::Applied,
+    worker::Pool,
+};
 use lake::EmbedSpec;
 use serde::Deserialize;
 use serde_json::Value;
@@ -54,6 +59,7 @@ pub(super) struct Inner {
     lake: lake::Access,
     embedding: Embedding,
     pool: Pool,
+    runner: Runner,
     readers: usize,
     /// Runs take turns: two over the same folders would do the same work twice.
     turn: Mutex<()>,
@@ -70,6 +76,7 @@ impl Works {
         Ok(Self(Arc::new(Inner {
             lake: lake::Access::Remote(lake),
             embedding: Embedding::Remote(embed, tokenizer),
+            runner: Runner::new(exe.clone(), HandlerLimits::default()),
             pool: Pool::new(exe, readers, limits()),
             readers,
             turn: Mutex::new(()),
@@ -142,7 +149,12 @@ impl Works {
             max_file_bytes: limits().max_file_bytes,
             max_documents: inner.config.max_documents,
             state_dir: inner.state_dir.clone(),
-            options: Options { retry: params.retry, prune: params.prune },
+            options: Options { retry: params.retry, prune: params.prune, ..Options::default() },
+            // Opened for each run: somebody may have approved one since the last.
+            handlers: Some(
+                handlers::Desk::open(&inner.customer, inner.runner.clone(), Clock::system())
+                    .map_err(|error| chain(&error))?,
+            ),
             clock: Clock::system(),
         };
         let events = |event| {
