@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::{AuditArgs, AuditVerb, Since};
 pub use backup::{BackupArgs, BackupCreateArgs, BackupVerb, KeepArgs, PlaceArgs};
-pub use lake::{GraphArgs, GraphVerb, LakeArgs, LakeVerb, SnapshotVerb, SqlArgs};
 pub use handlers::{AddArgs, ApproveArg, EnableArgs, HandlersArgs, HandlersVerb, SetArgs, WriteArg};
+pub use lake::{GraphArgs, GraphVerb, LakeArgs, LakeVerb, SnapshotVerb, SqlArgs};
 pub use release::{
     BundleArgs, BundleVerb, ConformanceArgs, ConformanceVerb, FetchArgs, ReleaseArgs, ReleaseVerb, RepairVerb,
     RootKeyArgs,
@@ -194,8 +194,11 @@ documents like it.")]
   0711 sql \"SELECT name, attributes FROM entities WHERE kind = 'certificate'\"
   0711 sql \"SELECT artikelnummer, listenpreis_eur FROM preisliste_2026_haendler WHERE listenpreis_eur > 10\" --csv
   0711 sql \"SELECT d.path, e.name FROM entities e JOIN documents d ON d.id = e.document_id WHERE e.kind = 'issue'\" --json
+  0711 sql \"SELECT s.path, s.text FROM search('Überspannungsschutz', 20) s JOIN entities e USING (document_id) WHERE e.kind = 'certificate'\"
+  0711 sql \"SELECT name, edge, place FROM neighbors('product', '1020000', 2) WHERE kind = 'issue'\"
 
-Every table of a spreadsheet has a name made of its file and sheet; names are in lower case, umlauts as ae, oe, ue. Nothing can be
+search('words', hits) and neighbors('kind', 'key', steps) are tables: what is found by meaning and words, and what stands around a
+thing of the graph, with kind and key as `entities` has them. Every table of a spreadsheet has a name made of its file and sheet; names are in lower case, umlauts as ae, oe, ue. Nothing can be
 changed by a question, and none may take longer or give more rows than --max-seconds and --max-rows allow.")]
     Sql(SqlArgs),
     /// Follow products, certificates, standards, companies and complaints from document to document

@@ -47,6 +47,21 @@ impl Codes {
         });
         out
     }
+
+    /// Returns the same for the vectors named, in their places, and minus infinity for all others.
+    pub fn dot_of(&self, rows: &[u32], query: &[f32]) -> Vec<f32> {
+        let mut asked = Vec::with_capacity(self.width);
+        let scale = encode(query, self.width, &mut asked);
+        let product_of = |row: &u32| {
+            let row = *row as usize;
+            let from = row % BLOCK_ROWS * self.width;
+            product(&self.blocks[row / BLOCK_ROWS][from..from + self.width], &asked) as f32 * self.scales[row] * scale
+        };
+        let products: Vec<f32> = rows.par_iter().with_min_len(BLOCK_ROWS).map(product_of).collect();
+        let mut out = vec![f32::NEG_INFINITY; self.scales.len()];
+        rows.iter().zip(products).for_each(|(row, product)| out[*row as usize] = product);
+        out
+    }
 }
 
 /// Appends the bytes of a vector and returns what they are to be multiplied with.

@@ -16,8 +16,10 @@ pub use knowledge::{
     EdgeRow, EntityRow, Evidence, GraphNode, GraphPath, GraphStep, Named, Neighbor, Neighbors, NeighborsRequest,
     PathRequest, entity_id,
 };
-pub use tables::{CatalogRow, Column, ColumnKind, Numbers, SheetTable, SqlAnswer, SqlColumn, SqlRequest, SqlTable};
-pub use upkeep::{Checked, Exported, Snapshot, Vacuumed};
+pub use tables::{
+    AskedVector, CatalogRow, Column, ColumnKind, Numbers, SheetTable, SqlAnswer, SqlColumn, SqlRequest, SqlTable,
+};
+pub use upkeep::{Checked, Exported, Nearest, Snapshot, Vacuumed};
 
 /// The version of the wire: questions, commits and their answers. What was added since has defaults.
 pub(crate) const WIRE: u32 = 1;

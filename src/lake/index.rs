@@ -11,11 +11,12 @@ use std::{
 use lance::Dataset;
 
 use crate::{
-    DocumentRow, DocumentStatus, Filter, SearchMode,
+    DocumentRow, DocumentStatus, Filter, Nearest, SearchMode,
     analysis::QueryTerm,
     fusion::{Fused, best, fuse},
+    groups::Groups,
     lexical::{Lexical, Words},
-    matrix::Matrix,
+    matrix::{Matrix, Reach, SAMPLED, Scan},
     tongue::{Evened, Tongues},
     twin::Mark,
 };
@@ -208,27 +209,18 @@ impl Index {
         let allowed = self.allowed(wanted.filter);
         let may = |slot: u32| self.live[slot as usize] && allowed.as_ref().is_none_or(|all| all[slot as usize]);
         let scanned = wanted.vector.filter(|_| mode != SearchMode::Lexical);
-        let (mut cosines, is_exact) = scanned.map(|vector| self.matrix.cosines(vector)).unwrap_or_default();
-        let evened = self.evened(&cosines, wanted.language);
-        let lift = |slot: u32| evened.lift(self.languages[slot as usize]);
         let words = match mode {
             SearchMode::Vector => Words::default(),
             _ => self.lexical.search(wanted.words, depth, may),
         };
-        let nearest = |cosines: &[f32], limit: usize| {
-            let all = (0..cosines.len() as u32).filter(|slot| may(*slot));
-            best(all, limit, |slot| (cosines[*slot as usize] + lift(*slot), std::cmp::Reverse(*slot)))
+        // What a filter lets through may lie far from the question.
+        let reach = if allowed.is_some() { Reach::All } else { Reach::Near };
+        let also: Vec<u32> = words.best.iter().map(|found| found.slot).collect();
+        let Meaning { nearest: meaning, cosines, evened } = match scanned {
+            Some(vector) => self.meaning(vector, wanted.language, depth, reach, may, &also),
+            None => Meaning { nearest: Vec::new(), cosines: Vec::new(), evened: self.evened(&[], 1, wanted.language) },
         };
-        let mut meaning: Vec<u32> = Vec::new();
-        if mode != SearchMode::Lexical {
-            meaning = nearest(&cosines, if is_exact { depth } else { depth.saturating_mul(ROUGH_DEPTH) });
-        }
-        if let (false, Some(vector)) = (is_exact, scanned) {
-            for slot in meaning.iter().copied().chain(words.best.iter().map(|found| found.slot)) {
-                cosines[slot as usize] = self.matrix.cosine(slot as usize, vector);
-            }
-            meaning = best(meaning, depth, |slot| (cosines[*slot as usize] + lift(*slot), std::cmp::Reverse(*slot)));
-        }
+        let lift = |slot: u32| evened.lift(self.languages[slot as usize]);
         let near = |slot: u32| cosines.get(slot as usize).copied().unwrap_or(0.0) + lift(slot);
         let fused = match mode {
             SearchMode::Hybrid => {
@@ -276,8 +268,70 @@ impl Index {
         Some(allowed)
     }
 
-    fn evened(&self, cosines: &[f32], language: Option<&str>) -> Evened {
-        let live = self.languages.iter().zip(cosines).zip(&self.live).filter(|(_, live)| **live);
+    /// Returns the slots nearest to a vector, nearest first, and the cosine of every slot that was looked at: exact for those that are
+    /// returned and for those in `also`.
+    fn meaning(
+        &self,
+        vector: &[f32],
+        language: Option<&str>,
+        depth: usize,
+        reach: Reach,
+        may: impl Fn(u32) -> bool,
+        also: &[u32],
+    ) -> Meaning {
+        let (mut cosines, scan) = self.matrix.cosines(vector, reach);
+        let evened = self.evened(&cosines, if scan == Scan::Groups { SAMPLED } else { 1 }, language);
+        let lift = |slot: u32| evened.lift(self.languages[slot as usize]);
+        let rough = if scan == Scan::Exact { depth } else { depth.saturating_mul(ROUGH_DEPTH) };
+        let all = (0..cosines.len() as u32).filter(|slot| may(*slot) && cosines[*slot as usize].is_finite());
+        let mut nearest = best(all, rough, |slot| (cosines[*slot as usize] + lift(*slot), std::cmp::Reverse(*slot)));
+        if scan != Scan::Exact {
+            for slot in nearest.iter().chain(also) {
+                cosines[*slot as usize] = self.matrix.cosine(*slot as usize, vector);
+            }
+            nearest = best(nearest, depth, |slot| (cosines[*slot as usize] + lift(*slot), std::cmp::Reverse(*slot)));
+        }
+        Meaning { nearest, cosines, evened }
+    }
+
+    /// Asks with some of its own passages and returns how the nearest are found, and the share of the ten nearest of an exact scan that
+    /// is found so.
+    pub fn recall(&self) -> Option<Nearest> {
+        let step = (self.slots.len() / ASKED).max(1);
+        // Off the steps of anything else that is sampled.
+        let asked: Vec<usize> = (step / 3..self.slots.len()).step_by(step).filter(|slot| self.live[*slot]).collect();
+        let (mut wanted, mut found, mut how) = (0, 0, Scan::Exact);
+        for slot in asked {
+            let vector = self.matrix.row(slot);
+            how = self.matrix.cosines(vector, Reach::Near).1;
+            let live = |slot: u32| self.live[slot as usize];
+            let near = self.meaning(vector, None, NEAREST, Reach::Near, live, &[]).nearest;
+            let all = (0..self.slots.len() as u32).filter(|slot| live(*slot));
+            let exact = self.matrix.dot(vector);
+            let exact = best(all, NEAREST, |slot| (exact[*slot as usize], std::cmp::Reverse(*slot)));
+            wanted += exact.len();
+            found += exact.iter().filter(|slot| near.contains(slot)).count();
+        }
+        let scan = match how {
+            Scan::Exact => "exact",
+            Scan::Bytes => "bytes",
+            Scan::Groups => "groups",
+        };
+        (wanted > 0).then(|| Nearest { scan: scan.to_owned(), recall: found as f64 / wanted as f64 })
+    }
+
+    /// Makes groups of the vectors, where there are so many that it pays and that was not done yet.
+    pub fn groups(&self) -> Option<Option<Groups>> {
+        self.matrix.wants_groups().then(|| Groups::of(&self.matrix))
+    }
+
+    pub fn set_groups(&mut self, groups: Option<Groups>) {
+        self.matrix.set_groups(groups);
+    }
+
+    /// Evens out the languages by the cosines of every `step`-th slot.
+    fn evened(&self, cosines: &[f32], step: usize, language: Option<&str>) -> Evened {
+        let live = self.languages.iter().zip(cosines).zip(&self.live).step_by(step).filter(|(_, live)| **live);
         Evened::of(live.map(|((language, cosine), _)| (*language, *cosine)), self.tongues.known(language))
     }
 
@@ -307,6 +361,17 @@ impl Index {
         kept
     }
 }
+
+/// What a question's vector says.
+struct Meaning {
+    nearest: Vec<u32>,
+    cosines: Vec<f32>,
+    evened: Evened,
+}
+
+/// How many passages are asked to measure what is found of the nearest, and how many of those.
+const ASKED: usize = 50;
+const NEAREST: usize = 10;
 
 /// How many times as many passages a rough scan hands on as are wanted: what rounding pushed back is among them.
 const ROUGH_DEPTH: usize = 4;

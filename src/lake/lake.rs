@@ -225,9 +225,20 @@ impl Lake {
         let this = self.clone();
         tokio::spawn(async move {
             let mut store = this.store().await?;
-            this.upkeep(&mut store, true).await
+            this.upkeep(&mut store, true).await?;
+            this.group().await
         })
         .await?
+    }
+
+    /// Makes groups of very many vectors. Called by whoever has the store: no row comes or goes meanwhile.
+    async fn group(&self) -> Result<(), Error> {
+        let this = self.clone();
+        let made = tokio::task::spawn_blocking(move || this.index().groups()).await?;
+        if let Some(groups) = made {
+            self.index_mut().set_groups(groups);
+        }
+        Ok(())
     }
 
     /// Folds the journal and holds the newest commit for a backup: [`CustomerLayout::lake_pin`] then has every file that makes
@@ -474,7 +485,13 @@ async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Re
     if strays > 0 {
         return Err(Error::Damaged { table: "chunks", what: format!("{strays} chunks belong to no document") });
     }
-    Ok(index)
+    let grouped = move || {
+        if let Some(groups) = index.groups() {
+            index.set_groups(groups);
+        }
+        index
+    };
+    Ok(tokio::task::spawn_blocking(grouped).await?)
 }
 
 /// Refuses a commit that contradicts itself, before anything is written.

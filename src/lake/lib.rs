@@ -30,6 +30,7 @@ mod filter;
 mod format;
 mod fusion;
 mod graph;
+mod groups;
 mod index;
 mod journal;
 mod knowledge;
@@ -57,10 +58,12 @@ pub use access::Access;
 pub use client::Client;
 pub use error::Error;
 pub use format::{
-    CatalogRow, Checked, ChunkRow, Column, ColumnKind, Commit, CommitId, DocumentRow, DocumentStatus, EdgeRow,
-    EntityRow, Evidence, Exported, FORMAT, Feedback, Filter, GraphNode, GraphPath, GraphStep, Hit, Interaction, Named,
-    Neighbor, Neighbors, NeighborsRequest, Numbers, PathRequest, Pin, SearchMode, SearchRequest, SheetTable, Snapshot,
-    SqlAnswer, SqlColumn, SqlRequest, SqlTable, Stats, Vacuumed, Verdict, VersionRow, chunk_id, document_id, entity_id,
+    AskedVector, CatalogRow, Checked, ChunkRow, Column, ColumnKind, Commit, CommitId, DocumentRow, DocumentStatus,
+    EdgeRow, EntityRow, Evidence, Exported, FORMAT, Feedback, Filter, GraphNode, GraphPath, GraphStep, Hit,
+    Interaction, Named, Nearest, Neighbor, Neighbors, NeighborsRequest, Numbers, PathRequest, Pin, SearchMode,
+    SearchRequest, SheetTable, Snapshot, SqlAnswer, SqlColumn, SqlRequest, SqlTable, Stats, Vacuumed, Verdict,
+    VersionRow, chunk_id, document_id, entity_id,
 };
 pub use lake::{EmbedSpec, Lake};
 pub use serve::serve;
+pub use sql::searches_of;

@@ -66,7 +66,7 @@ impl Lake {
     /// [`Error::Refused`] when the question cannot be understood, is not a question, or costs too much; the text says which.
     pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, Error> {
         let sources = self.store().await?.sources(request.at).await?;
-        sql::answer(sources, request).await
+        sql::answer(self.clone(), sources, request).await
     }
 
     /// Returns the tables that can be asked in SQL.

@@ -3,6 +3,8 @@
 //! A question gets a session of its own that knows nothing but the tables it names: no files, no stores, no spilling to disk.
 //! Statements that would define, change or copy anything are refused by their plan, also inside `EXPLAIN`.
 
+mod functions;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -26,12 +28,14 @@ use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    Error,
+    Error, Lake,
     format::{SqlAnswer, SqlColumn, SqlRequest},
     show::cells,
     store::{Source, Sources},
     table::open_at,
 };
+
+pub use functions::searches_of;
 
 /// What a question may hold in memory; one that needs more is given up.
 const MEMORY_BYTES: usize = 256 << 20;
@@ -66,7 +70,7 @@ const UNBOUNDED: [&str; 11] = [
 ];
 
 /// Answers a question.
-pub(crate) async fn answer(sources: Sources, request: SqlRequest) -> Result<SqlAnswer, Error> {
+pub(crate) async fn answer(lake: Lake, sources: Sources, request: SqlRequest) -> Result<SqlAnswer, Error> {
     let started = Instant::now();
     if request.text.len() > MAX_TEXT {
         return refuse(format!("a question has at most {MAX_TEXT} bytes"));
@@ -74,7 +78,7 @@ pub(crate) async fn answer(sources: Sources, request: SqlRequest) -> Result<SqlA
     let seconds = request.max_seconds.clamp(1, MAX_SECONDS);
     let commit = sources.commit;
     // An operator that is busy hears of the end only when it next waits: in a task of its own nobody waits for it.
-    let mut task = AbortOnDropHandle::new(tokio::spawn(async move { run(&sources, &request).await }));
+    let mut task = AbortOnDropHandle::new(tokio::spawn(async move { run(&lake, &sources, request).await }));
     let (columns, rows, truncated) = match tokio::time::timeout(Duration::from_secs(seconds), &mut task).await {
         Ok(done) => done??,
         Err(_) => return refuse(format!("it took longer than {seconds} s: ask for less, or allow more time")),
@@ -102,7 +106,7 @@ fn is_question(statement: &Statement) -> bool {
 
 type Answered = (Vec<SqlColumn>, Vec<Vec<Value>>, bool);
 
-async fn run(sources: &Sources, request: &SqlRequest) -> Result<Answered, Error> {
+async fn run(lake: &Lake, sources: &Sources, request: SqlRequest) -> Result<Answered, Error> {
     let session = session()?;
     let state = session.state();
     let dialect = state.config_options().sql_parser.dialect;
@@ -112,6 +116,13 @@ async fn run(sources: &Sources, request: &SqlRequest) -> Result<Answered, Error>
     }
     for reference in state.resolve_table_references(&statement).map_err(explain)? {
         let name = reference.table();
+        if functions::NAMES.iter().any(|function| name.eq_ignore_ascii_case(function)) {
+            // Called, it is no table; as a table, the planner finds none.
+            if !sources.is_newest {
+                return refuse(format!("`{name}` knows the newest commit only: ask without an older one"));
+            }
+            continue;
+        }
         let Some(source) =
             sources.tables.get(name).filter(|_| reference.schema().is_none_or(|schema| schema == "public"))
         else {
@@ -122,6 +133,8 @@ async fn run(sources: &Sources, request: &SqlRequest) -> Result<Answered, Error>
             session.register_table(name, table).map_err(explain)?;
         }
     }
+    let vectors = request.vectors.into_iter().map(|asked| (asked.text, asked.vector)).collect();
+    functions::register(&session, lake, vectors);
     let plan = session.state().statement_to_plan(statement).await.map_err(explain)?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options.verify_plan(&plan).map_err(|_| Error::Refused(ONLY_QUESTIONS.to_owned()))?;

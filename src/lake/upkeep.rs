@@ -13,7 +13,10 @@ use crate::{
 impl Lake {
     /// Checks that everything the newest commit names is there and agrees. Nothing is written meanwhile.
     pub async fn check(&self) -> Result<Checked, Error> {
-        self.store().await?.check().await
+        let mut checked = self.store().await?.check().await?;
+        let this = self.clone();
+        checked.nearest = tokio::task::spawn_blocking(move || this.index().recall()).await?;
+        Ok(checked)
     }
 
     /// Returns the newest commits, newest first, and whether each can still be asked.

@@ -69,6 +69,17 @@ fn print_check(printer: Printer, checked: &Checked) -> Outcome {
         for (name, rows) in &checked.rows {
             printer.line(format!("{name:<14} {rows:>10} rows"));
         }
+        if let Some(nearest) = &checked.nearest {
+            let how = match nearest.scan.as_str() {
+                "exact" => "all vectors are compared exactly",
+                "bytes" => "all vectors are compared, rounded first",
+                _ => "the nearest groups of vectors are compared",
+            };
+            printer.line(format!(
+                "search by meaning: {how}; {:.1} % of the ten nearest are found",
+                nearest.recall * 100.0
+            ));
+        }
         checked.notes.iter().for_each(|note| printer.line(printer.dim(note)));
         match checked.faults.is_empty() {
             true => printer.line(printer.good(&format!("commit {} is whole", checked.commit.0))),

@@ -1,5 +1,5 @@
 use base::Exit;
-use lake::{ColumnKind, CommitId, SqlAnswer, SqlRequest, SqlTable};
+use lake::{AskedVector, ColumnKind, CommitId, SqlAnswer, SqlRequest, SqlTable};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -15,12 +15,23 @@ const SHOWN_CHARS: usize = 60;
 
 /// Answers a question in SQL, or lists what can be asked.
 pub async fn run(context: &Context, args: &SqlArgs) -> Outcome {
-    let lake = Parts::existing(context)?.lake().await?;
+    let parts = Parts::existing(context)?;
+    let lake = parts.lake().await?;
     let printer = context.printer;
     let Some(question) = args.question.as_ref().filter(|_| !args.tables) else {
         return list(printer, &lake.sql_tables().await?);
     };
+    let mut vectors = Vec::new();
+    let searched = lake::searches_of(question);
+    if !searched.is_empty() {
+        let embedding = parts.embedding().await?;
+        for text in searched {
+            let vector = embedding.embed_query(&text).await?;
+            vectors.push(AskedVector { text, vector });
+        }
+    }
     let request = SqlRequest {
+        vectors,
         text: question.clone(),
         max_rows: args.max_rows as usize,
         max_seconds: u64::from(args.max_seconds),

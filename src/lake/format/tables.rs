@@ -86,6 +86,17 @@ pub struct SqlRequest {
     /// The lake as it was after this commit; the newest when absent.
     #[serde(default)]
     pub at: Option<CommitId>,
+    /// The vectors of what the question's calls of `search` ask for; one without is found by its words alone.
+    #[serde(default)]
+    pub vectors: Vec<AskedVector>,
+}
+
+/// The L2-normalised embedding of a text a question in SQL searches for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AskedVector {
+    pub text: String,
+    #[serde(with = "super::packed")]
+    pub vector: Vec<f32>,
 }
 
 /// The answer of a question in SQL.

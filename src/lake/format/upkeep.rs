@@ -27,6 +27,18 @@ pub struct Checked {
     pub faults: Vec<String>,
     /// What takes room and belongs to nothing; no harm.
     pub notes: Vec<String>,
+    /// How well the nearest passages are found; absent where there are none.
+    #[serde(default)]
+    pub nearest: Option<Nearest>,
+}
+
+/// How search by vector finds the nearest passages, measured against an exact scan with passages of the lake as questions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Nearest {
+    /// `exact`: all vectors; `bytes`: all, rounded to bytes, and the best exactly; `groups`: the same in the groups nearest to the question.
+    pub scan: String,
+    /// The share of the ten nearest that is found, from 0 to 1.
+    pub recall: f64,
 }
 
 /// What a vacuum removed.

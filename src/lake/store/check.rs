@@ -46,7 +46,7 @@ impl Store {
         }
         self.check_sheets(&mut faults, &mut notes).await?;
         faults.truncate(MAX_FAULTS);
-        Ok(Checked { commit: CommitId(newest.id), rows, faults, notes })
+        Ok(Checked { commit: CommitId(newest.id), rows, faults, notes, nearest: None })
     }
 
     async fn check_vectors(

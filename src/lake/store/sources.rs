@@ -15,8 +15,19 @@ use crate::{
 use super::Store;
 
 /// The names no spreadsheet's table gets.
-pub(super) const NAMES: [&str; 9] =
-    ["documents", "chunks", "entities", "edges", "catalog", "interactions", "feedback", "versions", "commits"];
+pub(super) const NAMES: [&str; 11] = [
+    "documents",
+    "chunks",
+    "entities",
+    "edges",
+    "catalog",
+    "interactions",
+    "feedback",
+    "versions",
+    "commits",
+    "search",
+    "neighbors",
+];
 
 /// A Delta table at one version.
 #[derive(Clone, Debug)]

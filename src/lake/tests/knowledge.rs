@@ -148,7 +148,11 @@ fn roomy<T>(work: impl Future<Output = T>) -> T {
 }
 
 async fn sql(lake: &Lake, text: &str) -> Result<SqlAnswer, Error> {
-    ask(lake, SqlRequest { text: text.to_owned(), max_rows: 100, max_seconds: 20, at: None }).await
+    ask(lake, question(text)).await
+}
+
+fn question(text: &str) -> SqlRequest {
+    SqlRequest { text: text.to_owned(), max_rows: 100, max_seconds: 20, at: None, vectors: Vec::new() }
 }
 
 async fn ask(lake: &Lake, request: SqlRequest) -> Result<SqlAnswer, Error> {
@@ -192,6 +196,8 @@ fn a_spreadsheet_is_a_table_until_its_file_changes_or_goes() {
         assert_eq!(rows(&lake, "SELECT artikel FROM preisliste_2026_2").await, json!([["KX 9"]]));
         let at_once = lake.check().await.unwrap();
         assert!(at_once.faults.is_empty() && at_once.rows["catalog"] == 2, "{at_once:?}");
+        let nearest = at_once.nearest.unwrap();
+        assert_eq!((nearest.scan.as_str(), nearest.recall), ("exact", 1.0));
         drop(lake);
         let lake = home.open().await;
         let at = SqlRequest {
@@ -199,12 +205,59 @@ fn a_spreadsheet_is_a_table_until_its_file_changes_or_goes() {
             max_rows: 1,
             max_seconds: 20,
             at: Some(CommitId(before)),
+            vectors: vec![],
         };
         assert_eq!(json!(ask(&lake, at).await.unwrap().rows), json!([[2]]), "as it was");
         lake.commit(remove("Preisliste 2026.csv")).await.unwrap();
         assert!(matches!(sql(&lake, "SELECT * FROM preisliste_2026").await, Err(Error::Refused(_))));
         assert_eq!(rows(&lake, "SELECT count(*) FROM catalog").await, json!([[1]]));
         check_stored(&home).await;
+    });
+}
+
+#[test]
+fn one_question_joins_what_is_found_with_tables_and_edges() {
+    roomy(async {
+        let home = home();
+        let lake = home.open().await;
+        for commit in story() {
+            lake.commit(commit).await.unwrap();
+        }
+        lake.commit(write("anderes.txt", &["gamma", "alpha beta"])).await.unwrap();
+        let found = "SELECT s.rank, d.path, s.place FROM search('alpha', 2) s JOIN documents d ON d.id = s.document_id \
+                     WHERE s.path <> 'anderes.txt' ORDER BY s.rank";
+        let hits = rows(&lake, found).await;
+        assert!(!hits.as_array().unwrap().is_empty() && !hits.to_string().contains("anderes.txt"), "{hits}");
+        // With the vector of the words, the passage that leans its way comes first, though it lacks the word.
+        let by_meaning = SqlRequest {
+            vectors: vec![crate::AskedVector { text: "omega".to_owned(), vector: towards(1) }],
+            ..question("SELECT text, similarity > 0.99 FROM search('omega', 1)")
+        };
+        assert_eq!(json!(ask(&lake, by_meaning).await.unwrap().rows), json!([["alpha beta", true]]));
+        let near = "SELECT n.distance, n.kind, n.key, n.edge, d.path FROM neighbors('product', 'kx4', 2) n \
+                    JOIN documents d ON d.id = n.document_id JOIN entities e ON e.id = n.id \
+                    WHERE n.kind = 'issue' ORDER BY n.distance";
+        assert_eq!(rows(&lake, near).await, json!([[1, "issue", "4711", "concerns", "reklamation.eml"]]));
+        for text in [
+            "SELECT * FROM search()",
+            "SELECT * FROM search(7)",
+            "SELECT * FROM search('alpha', 0)",
+            "SELECT * FROM search('alpha', 100000)",
+            "SELECT * FROM neighbors('product')",
+            "SELECT * FROM neighbors('product', 'kx4', 9)",
+            "SELECT * FROM search",
+        ] {
+            assert!(matches!(sql(&lake, text).await, Err(Error::Refused(_))), "{text}");
+        }
+        let many = vec!["SELECT rank FROM search('alpha')"; 17].join(" UNION ALL ");
+        assert!(matches!(sql(&lake, &many).await, Err(Error::Refused(why)) if why.contains("at most 16")));
+        let wrong = SqlRequest {
+            vectors: vec![crate::AskedVector { text: "omega".to_owned(), vector: vec![1.0] }],
+            ..question("SELECT * FROM search('omega')")
+        };
+        assert!(matches!(ask(&lake, wrong).await, Err(Error::Refused(why)) if why.contains("finite numbers")));
+        let before = SqlRequest { at: Some(CommitId(1)), ..question("SELECT * FROM search('alpha')") };
+        assert!(matches!(ask(&lake, before).await, Err(Error::Refused(why)) if why.contains("newest")));
     });
 }
 
@@ -280,7 +333,7 @@ fn a_question_costs_no_more_than_it_may() {
         let text = format!(
             "SELECT count(*) FROM {few} a, {few} b, {few} c WHERE a.artikel || b.artikel || c.artikel LIKE '%zz%'"
         );
-        let request = SqlRequest { text, max_rows: 1, max_seconds: 1, at: None };
+        let request = SqlRequest { text, max_rows: 1, max_seconds: 1, at: None, vectors: vec![] };
         let started = std::time::Instant::now();
         let refused = ask(&lake, request).await.unwrap_err().to_string();
         assert!(refused.contains("longer than 1 s") && started.elapsed().as_secs() < 15, "{refused}");
@@ -298,7 +351,7 @@ fn older_commits_are_there_until_a_vacuum() {
         let count = |at: Option<CommitId>| {
             let text =
                 "SELECT (SELECT count(*) FROM chunks) AS chunks, (SELECT count(*) FROM a) AS rows_of_a".to_owned();
-            SqlRequest { text, max_rows: 1, max_seconds: 20, at }
+            SqlRequest { text, max_rows: 1, max_seconds: 20, at, vectors: vec![] }
         };
         for number in 1..=3 {
             lake.commit(write_all("a.csv", &vec!["alpha"; number])).await.unwrap();
