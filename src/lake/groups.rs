@@ -41,6 +41,15 @@ pub(crate) struct Groups {
     recall: f32,
 }
 
+/// Returns `count` rows of `rows`, without an order that files or subjects could have too: multiples of the golden ratio, which spread
+/// evenly however many are taken.
+pub(crate) fn scattered(rows: usize, count: usize) -> impl Iterator<Item = usize> {
+    (1..=count as u64).map(move |index| {
+        let fraction = index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((u128::from(fraction) * rows as u128) >> 64) as usize
+    })
+}
+
 impl Groups {
     /// Puts all rows of a matrix into groups; `None` where too many groups would have to be looked into.
     pub fn of(matrix: &Matrix) -> Option<Self> {
@@ -49,8 +58,7 @@ impl Groups {
         if count < 4 {
             return None;
         }
-        let step = (rows / (count * SAMPLE)).max(1);
-        let sample: Vec<usize> = (0..rows).step_by(step).collect();
+        let sample: Vec<usize> = scattered(rows, rows.min(count * SAMPLE)).collect();
         let first = (0..count).map(|index| sample[index * sample.len() / count]);
         let mut groups = Self {
             dimension,
@@ -168,9 +176,7 @@ impl Groups {
 
     /// Chooses the fewest probes that find enough; false where half of the groups do not.
     fn choose_probes(&mut self, matrix: &Matrix) -> bool {
-        let step = (self.rows / QUESTIONS).max(1);
-        // Off the steps of the sample: what k-means has seen would be found too well.
-        let questions: Vec<usize> = (0..self.rows).skip(step / 2).step_by(step).take(QUESTIONS).collect();
+        let questions: Vec<usize> = scattered(self.rows, QUESTIONS).collect();
         let mut group_of = vec![0_u32; self.rows];
         for (group, members) in self.members.iter().enumerate() {
             members.iter().for_each(|row| group_of[*row as usize] = group as u32);

@@ -14,7 +14,7 @@ use crate::{
     DocumentRow, DocumentStatus, Filter, Nearest, SearchMode,
     analysis::QueryTerm,
     fusion::{Fused, best, fuse},
-    groups::Groups,
+    groups::{Groups, scattered},
     lexical::{Lexical, Words},
     matrix::{Matrix, Reach, SAMPLED, Scan},
     tongue::{Evened, Tongues},
@@ -297,9 +297,7 @@ impl Index {
     /// Asks with some of its own passages and returns how the nearest are found, and the share of the ten nearest of an exact scan that
     /// is found so.
     pub fn recall(&self) -> Option<Nearest> {
-        let step = (self.slots.len() / ASKED).max(1);
-        // Off the steps of anything else that is sampled.
-        let asked: Vec<usize> = (step / 3..self.slots.len()).step_by(step).filter(|slot| self.live[*slot]).collect();
+        let asked = scattered(self.slots.len(), ASKED.min(self.slots.len())).filter(|slot| self.live[*slot]);
         let (mut wanted, mut found, mut how) = (0, 0, Scan::Exact);
         for slot in asked {
             let vector = self.matrix.row(slot);

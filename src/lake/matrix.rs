@@ -71,6 +71,10 @@ impl Matrix {
 
     /// Takes the groups that were made of these rows, if they are of any use.
     pub fn set_groups(&mut self, groups: Option<Groups>) {
+        match &groups {
+            Some(groups) => tracing::info!(rows = self.rows, recall = groups.recall(), "vectors are in groups"),
+            None => tracing::info!(rows = self.rows, "groups of vectors would not pay: all are scanned"),
+        }
         self.grouped = self.rows;
         self.groups = groups;
     }

@@ -337,7 +337,7 @@ async fn refusals() {
     assert!(world.registry().list().expect("a list").is_empty());
     assert_eq!(world.queue().list().expect("a list").len(), 1);
     // Every call has its lines, those that failed too.
-    assert_eq!(world.calls().iter().filter(|call| call.response.is_none() && call.status.is_none()).count(), 7);
+    assert_eq!(world.calls().iter().filter(|call| call.response.is_none() && call.status.is_none()).count(), 8);
     // A key others may read is not used.
     let open = world.file("open.key", KEY.as_bytes());
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).expect("a mode");
@@ -400,8 +400,13 @@ async fn corpus() {
         return;
     }
     let world = World::new();
+    // Printable throughout and without lines: text, as it stands.
+    let text = root.join("legacy/ebcdic-cobol/test1_data/example.bin");
+    if let Ok(bytes) = fs::read(&text) {
+        let read = extract::read(&bytes, "example.bin", &Limits::default()).expect("a document");
+        assert!(matches!(read, Outcome::Text(document) if !document.metadata.contains_key(KIND_KEY)));
+    }
     for path in [
-        "legacy/ebcdic-cobol/test1_data/example.bin",
         "legacy/ebcdic-cobol/test3_data/TRAN2.AUG31.DATA.dat",
         "legacy/ebcdic-cobol/test16_data/ENTITY.DB.AUG12.DATA.FIX.LEN.dat",
         "catalog/datanorm/v4_with_texts.001",
