@@ -316,8 +316,11 @@ def flat(ours, reader, counts, work):
             f"{tenth:>12.2f}{run.peak_mb:>9.0f}{times['p50_ms']:>12.1f}{times['p95_ms']:>8.1f}{again:>10.2f}",
             flush=True,
         )
-        first = first or per(report["seconds"])
-        print(f"{'':10}a document costs {per(report['seconds']) / first:.2f}× of what it costs among {counts[0]}")
+        cost = (per(report["seconds"]), per(run.cpu), run.anonymous_mb)
+        first = first or (count, cost)
+        time_ratio, cpu_ratio, _ = (now / then for now, then in zip(cost, first[1]))
+        print(f"{'':10}a document costs {time_ratio:.2f}× of what it costs among {first[0]}, {cpu_ratio:.2f}× by processor time", end="")
+        print(f"; memory no file stands behind: {run.anonymous_mb:.0f} MB" + (f", {1000 * (cost[2] - first[1][2]) / (count - first[0]):.1f} KB for each document more" if count > first[0] else ""))
         shutil.rmtree(folder)
 
 
