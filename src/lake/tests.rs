@@ -1,7 +1,6 @@
 //! The room at its face: what a user of the lake can rely on.
 
 mod knowledge;
-mod scale;
 
 use std::collections::BTreeMap;
 
