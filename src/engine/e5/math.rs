@@ -43,9 +43,29 @@ fn gelu(x: f32) -> f32 {
 
 /// Applies GELU to each value.
 pub(super) fn gelu_rows(rows: &mut [f32]) {
-    for value in rows {
+    match is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has it.
+        true => unsafe { gelu_rows_512(rows) },
+        false => rows.iter_mut().for_each(|value| *value = gelu(*value)),
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn gelu_rows_512(rows: &mut [f32]) {
+    let (chunks, rest) = rows.as_chunks_mut::<64>();
+    for chunk in chunks {
+        for value in chunk {
+            *value = gelu(*value);
+        }
+    }
+    for value in rest {
         *value = gelu(*value);
     }
+}
+
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
 }
 
 /// Turns a row of scores into `softmax(scale × row)`.
@@ -54,10 +74,19 @@ pub(super) fn softmax(row: &mut [f32], scale: f32) {
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = if *value > *lane { *value } else { *lane };
+            *lane = larger(*lane, *value);
         }
     }
-    let largest = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    // `f32::max` and a running maximum would go value by value.
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, *value);
+    }
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] = larger(lanes[lane], lanes[lane + half]);
+        }
+    }
+    let largest = lanes[0];
     for value in row.iter_mut() {
         *value = exp((*value - largest) * scale);
     }

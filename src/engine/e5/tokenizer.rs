@@ -17,6 +17,8 @@ pub(crate) struct Tokenizer {
     tables: PieceTables,
     /// The ids of the pieces a text can hold, in the order of their bytes.
     sorted: Vec<u32>,
+    /// Their first eight bytes, the first the highest, zeros behind the end: a search stays in here instead of following ids to pieces.
+    heads: Vec<u64>,
     /// `first[b]..first[b + 1]` is the range of `sorted` whose pieces start with byte `b`.
     first: [usize; 257],
     unknown_score: f64,
@@ -42,8 +44,16 @@ impl Tokenizer {
         for (byte, start) in first.iter_mut().take(256).enumerate() {
             *start = sorted.partition_point(|id| usize::from(piece(*id)[0]) < byte);
         }
+        let head = |id: &u32| {
+            let mut head = [0; 8];
+            let piece = piece(*id);
+            let length = piece.len().min(8);
+            head[..length].copy_from_slice(&piece[..length]);
+            u64::from_be_bytes(head)
+        };
+        let heads = sorted.iter().map(head).collect();
         let worst = tables.scores.iter().copied().fold(0.0, f32::min);
-        Self { sorted, first, unknown_score: f64::from(worst) - UNKNOWN_PENALTY, tables }
+        Self { sorted, heads, first, unknown_score: f64::from(worst) - UNKNOWN_PENALTY, tables }
     }
 
     /// Returns the ids of `text`, at most `limit` of them, between the start and end marks.
@@ -96,21 +106,31 @@ impl Tokenizer {
     /// Calls `found` with length and id of every piece that `bytes` starts with.
     fn each_prefix(&self, bytes: &[u8], mut found: impl FnMut(usize, u32)) {
         let Some(byte) = bytes.first() else { return };
-        let mut range = &self.sorted[self.first[usize::from(*byte)]..self.first[usize::from(*byte) + 1]];
+        let (mut start, mut end) = (self.first[usize::from(*byte)], self.first[usize::from(*byte) + 1]);
         let mut depth = 1;
-        loop {
+        while start < end {
             // The shortest piece of a range with a common prefix stands first: only it can be the prefix itself.
-            if let Some((id, longer)) = range.split_first()
-                && self.piece(*id).len() == depth
-            {
-                found(depth, *id);
-                range = longer;
+            let shortest = self.sorted[start];
+            if self.piece(shortest).len() == depth {
+                found(depth, shortest);
+                start += 1;
             }
-            let (Some(byte), false) = (bytes.get(depth), range.is_empty()) else { return };
-            let start = range.partition_point(|id| self.piece(*id)[depth] < *byte);
-            range = &range[start..];
-            let end = range.partition_point(|id| self.piece(*id)[depth] == *byte);
-            range = &range[..end];
+            let Some(byte) = bytes.get(depth) else { return };
+            let (below, same) = match 7_usize.checked_sub(depth) {
+                Some(behind) => {
+                    let heads = &self.heads[start..end];
+                    let at = |head: &u64| (head >> (8 * behind)) as u8;
+                    let below = heads.partition_point(|head| at(head) < *byte);
+                    (below, heads[below..].partition_point(|head| at(head) == *byte))
+                }
+                None => {
+                    let range = &self.sorted[start..end];
+                    let below = range.partition_point(|id| self.piece(*id)[depth] < *byte);
+                    (below, range[below..].partition_point(|id| self.piece(*id)[depth] == *byte))
+                }
+            };
+            start += below;
+            end = start + same;
             depth += 1;
         }
     }

@@ -46,6 +46,7 @@ async fn read(program: PathBuf, model: PathBuf, folder: PathBuf, root: PathBuf) 
         max_documents: u64::MAX,
         state_dir: customer.ingest_state(),
         options: Options::default(),
+        handlers: None,
         clock: Clock::system(),
     };
     Ok(run(job, &|_| (), CancellationToken::new()).await?)
