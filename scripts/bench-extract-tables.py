@@ -7,27 +7,27 @@ import re
 import zipfile
 
 
-def reference(path, group):
-    """Rows of filled cells, each with at least two; empty where there is no second reading, or it fails."""
-    read = {
-        "csv": of_csv,
-        "xlsx": of_xlsx,
-        "xls": of_xls,
-        "docx": of_docx,
-        "pptx": of_pptx,
-        "html": of_html,
-        "odf": of_odf,
-        "pdf": of_pdf,
-    }.get(group)
-    if read is None:
-        return []
+def reference(path):
+    """Rows of filled cells, each with at least two, and the number of pages of a PDF; none where there is no second reading, or it fails."""
+    name = path.lower()
+    readers = {
+        (".csv", ".tsv"): of_csv,
+        (".xlsx", ".xlsm"): of_xlsx,
+        (".xls",): of_xls,
+        (".docx", ".docm"): of_docx,
+        (".pptx", ".pptm"): of_pptx,
+        (".html", ".htm"): of_html,
+        (".odt", ".ods", ".odp"): of_odf,
+        (".pdf",): of_pdf,
+    }
+    read = next((read for endings, read in readers.items() if name.endswith(endings)), None)
     try:
-        rows = read(path)
+        rows, pages = ([], 0) if read is None else read(path) if read is of_pdf else (read(path), 0)
     except Exception:
-        return []
+        return {"rows": [], "pages": 0}
     cells = ([plain(cell) for cell in row] for row in rows)
     filled = ([cell for cell in row if cell] for row in cells)
-    return [row for row in filled if len(row) >= 2]
+    return {"rows": [row for row in filled if len(row) >= 2], "pages": pages}
 
 
 def kept(rows, text):
@@ -206,4 +206,5 @@ def of_pdf(path):
                 # One cell is a frame around text.
                 if len(found.cells) >= 4 and len(found.rows) >= 2:
                     rows.extend(found.extract())
-    return rows
+            page.close()
+        return rows, len(pdf.pages)

@@ -15,8 +15,8 @@ corpus=${1:?usage: scripts/bench-extract.sh DIR [--only FORMAT,…] [--losses N]
 shift
 venv="$here/target/extract-venv"
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-# Beside the peers: the second readings of tables.
-"$venv/bin/pip" install --quiet --disable-pip-version-check 'markitdown[all]==0.1.9' kreuzberg==4.10.4 pymupdf4llm==2.0 \
+# The newest of each; pymupdf4llm 2.0 is an empty package. Beside the peers: the second readings of tables.
+"$venv/bin/pip" install --quiet --disable-pip-version-check 'markitdown[all]==0.1.9' kreuzberg==4.10.4 pymupdf4llm==1.28.2 \
     pdfplumber openpyxl xlrd python-docx python-pptx beautifulsoup4 lxml
 exec "$venv/bin/python" "$here/scripts/bench-extract.py" \
     --binary "${ZERO711_BINARY:-$here/target/x86_64-unknown-linux-gnu/debug/0711}" --corpus "$corpus" "$@"
