@@ -33,9 +33,6 @@ impl Glyph {
 pub(super) struct Direction(i32);
 
 impl Direction {
-    #[cfg(test)]
-    pub(super) const UPRIGHT: Self = Self(0);
-
     /// Turns a point of the page into the frame of this direction.
     pub(super) fn turn(self, x: f32, y: f32) -> (f32, f32) {
         match self.0 {

@@ -165,13 +165,22 @@ impl Grid {
     }
 
     /// The rows with their text; `None` when this is a frame, a form or a drawing rather than a table.
-    fn fill(&self, glyphs: Vec<Glyph>) -> Option<Vec<Vec<String>>> {
+    fn fill(&self, mut glyphs: Vec<Glyph>) -> Option<Vec<Vec<String>>> {
         let mut contents: Vec<Vec<Glyph>> = vec![Vec::new(); self.cells.len()];
+        glyphs.sort_by(|a, b| a.y.total_cmp(&b.y).then(a.x0.total_cmp(&b.x0)));
+        let mut last: Option<(Glyph, usize)> = None;
         for glyph in glyphs {
             let (x, y) = glyph.middle();
             let i = self.xs.partition_point(|edge| *edge <= x).clamp(1, self.columns()) - 1;
             let j = self.ys.partition_point(|edge| *edge <= y).clamp(1, self.rows()) - 1;
-            contents[self.cells[j * self.columns() + i]].push(glyph);
+            let field = j * self.columns() + i;
+            // A wall through a word is none there: a name over several columns, with the rule above them left out.
+            let field = match last {
+                Some((before, field)) if field / self.columns() == j && is_one_word(&before, &glyph) => field,
+                _ => field,
+            };
+            contents[self.cells[field]].push(glyph);
+            last = Some((glyph, field));
         }
         let filled = contents.iter().filter(|glyphs| glyphs.iter().any(|glyph| !glyph.is_space())).count();
         if filled < 3 || contents.iter().any(|glyphs| glyphs.len() > MAX_CELL_CHARS) {
@@ -187,6 +196,15 @@ impl Grid {
         let full = rows.iter().filter(|row| row.iter().filter(|cell| !cell.is_empty()).count() >= 2).count();
         (rows.len() >= 2 && full >= 2).then_some(rows)
     }
+}
+
+/// Whether two characters are letters of one word. Figures are not: those of two cells may all but touch.
+fn is_one_word(before: &Glyph, after: &Glyph) -> bool {
+    let gap = after.x0 - before.x1;
+    (before.c.is_alphabetic() || before.c == '/')
+        && (after.c.is_alphabetic() || after.c == '/')
+        && (before.y - after.y).abs() < 0.1 * after.size
+        && gap.abs() < 0.12 * after.size
 }
 
 /// The places of rules, and the ends of those that cross them: a table may be open at its sides.

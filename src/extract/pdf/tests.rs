@@ -142,6 +142,16 @@ fn lines_beside_each_other_in_one_ruled_row_are_rows() {
 }
 
 #[test]
+fn a_wall_cuts_figures_apart_but_no_word() {
+    let mut page = grid(3, 2) + &at(100.0, 686.0, "Abmessungen") + &cell(2, 0, "Preis");
+    page += &(cell(0, 1, "5") + &at(118.0, 666.0, "10") + &at(130.5, 666.0, "1,096") + &cell(2, 1, "1,20"));
+    let document = document(&[page]);
+    let BlockKind::Table { header, rows } = &document.blocks[0].kind else { panic!("{document:?}") };
+    assert_eq!(header, &["Abmessungen", "", "Preis"]);
+    assert_eq!(rows, &[["5 10", "1,096", "1,20"]]);
+}
+
+#[test]
 fn a_frame_is_no_table() {
     let frame = rule(50.0, 700.0, 500.0, 700.0)
         + &rule(50.0, 600.0, 500.0, 600.0)
