@@ -242,7 +242,9 @@ impl Sizes {
                 let (header, rows) = if wide { split_header(rows) } else { (Vec::new(), rows) };
                 Block::table(header, rows, place)
             }
-            Piece::Text { text, item: true, .. } => Block::new(BlockKind::ListItem, text, place),
+            Piece::Text { text, item: true, .. } => {
+                Block::new(BlockKind::ListItem, text.trim_start_matches(paragraph::is_bullet).trim_start(), place)
+            }
             Piece::Text { text, size, bold, lines, .. } => {
                 let level = self.larger.iter().position(|known| (known - size).abs() < 0.8);
                 let level = match level {

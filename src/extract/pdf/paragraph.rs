@@ -177,7 +177,7 @@ fn paragraphs(rows: &[Vec<Segment>], out: &mut Vec<Piece>) {
 pub(super) fn is_marked(line: &str) -> bool {
     let mut chars = line.chars();
     match chars.next() {
-        Some('•' | '‣' | '▪' | '■' | '◦' | '●' | '○' | '·' | '\u{f0b7}' | '\u{f0a7}') => true,
+        Some(first) if is_bullet(first) => true,
         Some('-' | '–' | '*') => chars.next() == Some(' '),
         Some(first) if first.is_ascii_digit() => {
             let digits = line.bytes().take_while(u8::is_ascii_digit).count();
@@ -186,4 +186,9 @@ pub(super) fn is_marked(line: &str) -> bool {
         Some(first) if first.is_ascii_lowercase() => line[1..].starts_with(") "),
         _ => false,
     }
+}
+
+/// Whether a character is a list's mark and nothing else; the last two are those of Word's symbol font.
+pub(super) fn is_bullet(c: char) -> bool {
+    matches!(c, '•' | '‣' | '▪' | '■' | '◦' | '●' | '○' | '\u{f0b7}' | '\u{f0a7}')
 }

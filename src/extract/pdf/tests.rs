@@ -235,6 +235,14 @@ fn columns_are_read_one_after_the_other_and_hyphens_joined() {
 }
 
 #[test]
+fn lists_are_lists() {
+    let page = at(50.0, 700.0, "\\225 Klemme") + &at(50.0, 688.0, "\\225 Schiene") + &at(50.0, 664.0, "1. Rasten");
+    let got: Vec<_> = document(&[page]).blocks.into_iter().map(|block| (block.kind, block.text)).collect();
+    let item = |text: &str| (BlockKind::ListItem, text.to_owned());
+    assert_eq!(got, [item("Klemme"), item("Schiene"), item("1. Rasten")]);
+}
+
+#[test]
 fn pages_without_text_are_named() {
     let document = document(&[at(50.0, 700.0, "Text."), "0 0 100 100 re f".to_owned(), String::new()]);
     assert!(document.warnings[0].starts_with("pages 2, 3 without a text layer"), "{:?}", document.warnings);
