@@ -43,6 +43,9 @@ impl Item {
 /// How often a region is cut; a page of nothing but gaps ends here.
 const MAX_DEPTH: u32 = 40;
 
+/// A page with more pieces of lines than this is read from top to bottom.
+const MAX_ITEMS: usize = 20_000;
+
 /// Lines a column must have.
 const MIN_LINES: usize = 4;
 
@@ -67,7 +70,7 @@ fn cut(mut items: Vec<Item>, depth: u32, regions: &mut Vec<Vec<Item>>) {
         return;
     }
     items.sort_by(|a, b| a.top().total_cmp(&b.top()));
-    if depth >= MAX_DEPTH || items.len() < MIN_LINES * 2 {
+    if depth >= MAX_DEPTH || !(MIN_LINES * 2..MAX_ITEMS).contains(&items.len()) {
         regions.push(items);
         return;
     }
@@ -183,7 +186,12 @@ fn are_columns(items: &[Item], gutter: &Gutter) -> bool {
     if across.count() * 3 > left.len().min(right.len()) {
         return false;
     }
-    let beside = |segment: &&&Segment| right.iter().any(|other| (other.y - segment.y).abs() < 1.0);
+    let mut baselines: Vec<f32> = right.iter().map(|segment| segment.y).collect();
+    baselines.sort_by(f32::total_cmp);
+    let beside = |segment: &&&Segment| {
+        let at = baselines.partition_point(|y| *y <= segment.y - 1.0);
+        baselines.get(at).is_some_and(|y| *y < segment.y + 1.0)
+    };
     let aligned = left.iter().filter(beside).count() * 2 > left.len();
     let (fill_left, chars_left) = fill(&left);
     let (fill_right, chars_right) = fill(&right);

@@ -7,6 +7,10 @@ use super::rule::{Rule, Rules, SNAP};
 /// More crossings than this are no table a person reads.
 const MAX_CROSSINGS: usize = 1_000_000;
 
+/// Fields of one table, and tables of one page: beyond that it is a drawing.
+const MAX_FIELDS: usize = 200_000;
+const MAX_TABLES: usize = 200;
+
 /// A cell with more text than this is a page in a frame.
 const MAX_CELL_CHARS: usize = 2_500;
 
@@ -26,7 +30,7 @@ pub(super) fn tables(rules: &Rules, glyphs: &mut Vec<Glyph>) -> Vec<Table> {
     // What lies inside a table belongs to a cell of it.
     grids.sort_by(|a, b| b.area().total_cmp(&a.area()));
     let mut tables: Vec<Table> = Vec::new();
-    for grid in grids {
+    for grid in grids.into_iter().take(MAX_TABLES) {
         let middle = ((grid.xs[0] + grid.right()) / 2.0, (grid.ys[0] + grid.bottom()) / 2.0);
         let inside =
             |table: &Table| (table.x0..table.x1).contains(&middle.0) && (table.top..table.bottom).contains(&middle.1);
@@ -104,6 +108,9 @@ impl Grid {
             return None;
         }
         let (columns, rows) = (xs.len() - 1, ys.len() - 1);
+        if columns * rows > MAX_FIELDS {
+            return None;
+        }
         // Walls to the right of each field, and below it.
         let mut right = vec![false; columns * rows];
         let mut below = vec![false; columns * rows];

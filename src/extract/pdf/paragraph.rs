@@ -4,6 +4,9 @@ use super::columns::Item;
 use super::grid::Table;
 use super::line::{Segment, join};
 
+/// Rows of a run at which a table may begin.
+const MAX_TRIES: u32 = 4;
+
 /// A piece of a page before it is known how large the text of the document is.
 #[derive(Clone, Debug)]
 pub(super) enum Piece {
@@ -48,35 +51,43 @@ pub(super) fn pieces(region: Vec<Item>, out: &mut Vec<Piece>) {
 }
 
 fn flow(rows: Vec<Vec<Segment>>, out: &mut Vec<Piece>) {
-    let mut at = 0;
-    let mut prose = 0;
+    let (mut at, mut prose) = (0, 0);
+    let mut tries = 0;
     while at < rows.len() {
-        match aligned(&rows[at..]) {
-            Some((count, table)) => {
-                paragraphs(&rows[prose..at], out);
-                out.push(Piece::Table(table));
-                at += count;
-                prose = at;
-            }
-            None => at += 1,
+        let run = run(&rows[at..]);
+        if let Some((count, table)) = aligned(&rows[at..at + run]) {
+            paragraphs(&rows[prose..at], out);
+            out.push(Piece::Table(table));
+            at += count;
+            prose = at;
+            tries = 0;
+        } else if tries < MAX_TRIES && run > 1 {
+            // The first rows may be titles.
+            at += 1;
+            tries += 1;
+        } else {
+            at += run;
+            tries = 0;
         }
     }
     paragraphs(&rows[prose..], out);
 }
 
-/// A table without rules at the head of these rows: at least three rows whose pieces stand in the same columns.
+/// How many of these rows follow each other closely and have several pieces; at least one.
+fn run(rows: &[Vec<Segment>]) -> usize {
+    let end = |pair: &[Vec<Segment>]| pair[1].len() < 2 || pair[1][0].y - pair[0][0].y > 3.0 * pair[0][0].size;
+    rows.windows(2).position(end).map_or(rows.len(), |last| last + 1)
+}
+
+/// A table without rules at the head of a run of rows: at least three whose pieces stand in the same columns.
 fn aligned(rows: &[Vec<Segment>]) -> Option<(usize, Vec<Vec<String>>)> {
-    let count = rows
-        .windows(2)
-        .position(|pair| pair[1].len() < 2 || pair[1][0].y - pair[0][0].y > 3.0 * pair[0][0].size)
-        .map_or(rows.len(), |last| last + 1);
-    if count < 3 || rows[0].len() < 2 {
+    if rows.len() < 3 || rows[0].len() < 2 {
         return None;
     }
     // A title over the table must not join its columns: the longest run from the top that has columns.
     let mut columns: Vec<(f32, f32)> = Vec::new();
     let mut kept = 0;
-    for row in &rows[..count] {
+    for row in rows {
         let mut next = columns.clone();
         next.extend(row.iter().map(|segment| (segment.x0, segment.x1)));
         let next = united(next);
