@@ -84,7 +84,7 @@ impl Writer {
             self.pointer = pointer.to_owned();
         } else {
             self.text.push('\n');
-            let both = Place::xpath(&*self.pointer).union(&Place::xpath(pointer));
+            let both = Place::xpath(self.pointer.as_str()).union(&Place::xpath(pointer));
             self.pointer = both.and_then(|place| place.xpath).unwrap_or_default();
         }
         self.text.push_str(line);

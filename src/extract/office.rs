@@ -1,5 +1,5 @@
-//! The formats read by the general extractor (`xberg`): Word, PowerPoint, OpenDocument, PDF, HTML, Outlook and some hundred
-//! more. Here its element tree becomes blocks.
+//! The formats read by the general extractor (`xberg`): Word, PowerPoint, OpenDocument, HTML, Outlook, some hundred more, and
+//! PDFs in which our own reader finds no text. Here its element tree becomes blocks.
 
 use std::collections::HashMap;
 

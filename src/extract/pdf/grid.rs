@@ -55,7 +55,7 @@ fn components(rules: &Rules) -> Vec<(Vec<Rule>, Vec<Rule>)> {
     let mut sets = Sets::new(across.len() + down.len());
     for (i, line) in across.iter().enumerate() {
         for (j, column) in down.iter().enumerate() {
-            let meets = |rule: &Rule, at: f32| rule.from - SNAP <= at && at <= rule.to + SNAP;
+            let meets = |rule: &Rule, at: f32| (rule.from - SNAP..=rule.to + SNAP).contains(&at);
             if meets(line, column.at) && meets(column, line.at) {
                 sets.unite(i, across.len() + j);
             }
