@@ -52,6 +52,7 @@ pub fn chunk(document: &Document, limits: &ChunkLimits, count_tokens: &dyn Fn(&s
         headings: Vec::new(),
         units: Vec::new(),
         tokens: 0,
+        whole: false,
         chunks: Vec::new(),
     };
     for block in &document.blocks {
@@ -81,6 +82,8 @@ struct Chunker<'a> {
     headings: Vec<(u8, String)>,
     units: Vec<Unit>,
     tokens: usize,
+    /// Whether the units that come now belong into one chunk.
+    whole: bool,
     chunks: Vec<Chunk>,
 }
 
@@ -96,15 +99,7 @@ impl Chunker<'_> {
                 self.headings.push((*level, title.chars().take(200).collect()));
                 self.text(&block.text, &block.place, "\n\n", true);
             }
-            BlockKind::Table { header, rows } => {
-                if let Some(line) = header_line(header) {
-                    self.text(&line, &self.row_place(block, rows.len(), 0), "\n\n", false);
-                }
-                for (index, row) in rows.iter().enumerate() {
-                    let text = row_text(header, row);
-                    self.text(&text, &self.row_place(block, rows.len(), index), "\n", false);
-                }
-            }
+            BlockKind::Table { header, rows } => self.table(block, header, rows),
             BlockKind::Code => {
                 let lines = exact_lines(block);
                 for (index, line) in block.text.split('\n').enumerate() {
@@ -133,6 +128,35 @@ impl Chunker<'_> {
         }
     }
 
+    /// Adds a table: whole where one chunk can hold it, else row by row. Rows name their columns themselves, so a table that is
+    /// cut loses nothing but its neighbours.
+    fn table(&mut self, block: &Block, header: &[String], rows: &[Vec<String>]) {
+        let lines: Vec<(String, Place, &'static str)> = header_line(header)
+            .map(|line| (line, self.row_place(block, rows.len(), 0), "\n\n"))
+            .into_iter()
+            .chain(
+                rows.iter()
+                    .enumerate()
+                    .map(|(index, row)| (row_text(header, row), self.row_place(block, rows.len(), index), "\n")),
+            )
+            .collect();
+        // What cannot fit by far is not counted twice.
+        let chars: usize = lines.iter().map(|(line, _, _)| line.len()).sum();
+        let tokens =
+            if chars > self.max * 24 { usize::MAX } else { lines.iter().map(|(line, _, _)| (self.count)(line)).sum() };
+        if tokens <= self.max {
+            if self.tokens + tokens > self.max {
+                self.flush(true);
+            }
+            // Headings carried along may still leave too little room.
+            self.whole = self.tokens + tokens <= self.max;
+        }
+        for (line, place, glue) in lines {
+            self.text(&line, &place, glue, false);
+        }
+        self.whole = false;
+    }
+
     /// The place of one row: rows count down from the table's last one.
     fn row_place(&self, block: &Block, rows: usize, index: usize) -> Place {
         let mut place = block.place.clone();
@@ -157,7 +181,7 @@ impl Chunker<'_> {
     fn unit(&mut self, text: &str, tokens: usize, place: &Place, glue: &'static str, is_heading: bool) {
         if let Some(last) = self.units.last() {
             let apart = last.place.union(place).is_none();
-            let full = self.tokens + tokens > if self.only_headings() { self.max } else { self.target };
+            let full = self.tokens + tokens > if self.whole || self.only_headings() { self.max } else { self.target };
             let new_page = place.page.is_some() && place.page != last.place.page && self.tokens * 2 >= self.target;
             if apart || full || new_page {
                 self.flush(!apart);

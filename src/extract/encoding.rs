@@ -24,7 +24,7 @@ pub(crate) fn decode(bytes: &[u8], declared: Option<&str>) -> Decoded {
         return Decoded { text: bytes.iter().map(|byte| cp500(*byte)).collect(), encoding: "CP500" };
     }
     if is_cp850(bytes) {
-        return Decoded { text: bytes.iter().map(|byte| cp850(*byte)).collect(), encoding: "CP850" };
+        return Decoded { text: dos(bytes), encoding: "CP850" };
     }
     if let Some(encoding) = declared.and_then(|label| Encoding::for_label(label.trim().as_bytes()))
         && encoding != UTF_8
@@ -191,6 +191,11 @@ fn cp500(byte: u8) -> char {
         0..=0x3f => ' ',
         _ => CP500[usize::from(byte - 0x40)],
     }
+}
+
+/// Decodes DOS text (code page 850).
+pub(crate) fn dos(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| cp850(*byte)).collect()
 }
 
 fn cp850(byte: u8) -> char {

@@ -19,7 +19,7 @@ pub use format::{
     InvoiceLine, InvoiceReport, Layer, PaymentMeans, PaymentTerms, Period, Profile, Syntax, Totals, Trader,
     VatBreakdown, Verdict,
 };
-pub(crate) use pdf::{Embedded, embedded};
+pub(crate) use pdf::{Embedded, attachments, embedded};
 
 use crate::encoding;
 use crate::error::Error;

@@ -12,12 +12,12 @@ const BLOCK_BYTES: usize = 900;
 pub(crate) fn read(text: &str) -> Option<Document> {
     let mut writer = Writer::default();
     match serde_json::from_str::<Value>(text) {
-        Ok(value) => writer.value("", &value),
+        Ok(value) => writer.value("", "", &value),
         Err(_) => {
             let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
             let values: Option<Vec<Value>> = lines.iter().map(|line| serde_json::from_str(line).ok()).collect();
             match values {
-                Some(values) if values.len() > 1 => writer.value("", &Value::Array(values)),
+                Some(values) if values.len() > 1 => writer.value("", "", &Value::Array(values)),
                 _ => return None,
             }
         }
@@ -30,52 +30,62 @@ pub(crate) fn read(text: &str) -> Option<Document> {
 struct Writer {
     blocks: Vec<Block>,
     text: String,
+    /// The value that holds the text gathered so far, as a JSON Pointer (RFC 6901).
+    pointer: String,
 }
 
 impl Writer {
-    fn value(&mut self, path: &str, value: &Value) {
+    /// Writes a value; `path` is what a person reads before it, `pointer` where it stands.
+    fn value(&mut self, path: &str, pointer: &str, value: &Value) {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    self.value(&path, value);
+                    let step = name.replace('~', "~0").replace('/', "~1");
+                    self.value(&path, &format!("{pointer}/{step}"), value);
                 }
             }
             Value::Array(items) => {
                 if let Some((header, rows)) = table(items) {
                     if !path.is_empty() {
-                        self.line(path);
+                        self.line(path, pointer);
                     }
                     self.flush();
-                    self.blocks.push(Block::table(header, rows, Place::default()));
+                    let last = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+                    let place = Place { xpath: at(pointer), ..Place::rows(None, 1, last) };
+                    self.blocks.push(Block::table(header, rows, place));
                 } else if items.iter().all(is_scalar) {
                     let list = items.iter().map(scalar).collect::<Vec<_>>().join(", ");
-                    self.pair(path, &list);
+                    self.pair(path, pointer, &list);
                 } else {
                     for (index, item) in items.iter().enumerate() {
-                        self.value(&format!("{path}[{}]", index + 1), item);
+                        self.value(&format!("{path}[{}]", index + 1), &format!("{pointer}/{index}"), item);
                         self.cut();
                     }
                 }
             }
-            other => self.pair(path, &scalar(other)),
+            other => self.pair(path, pointer, &scalar(other)),
         }
     }
 
-    fn pair(&mut self, path: &str, value: &str) {
+    fn pair(&mut self, path: &str, pointer: &str, value: &str) {
         if value.trim().is_empty() {
             return;
         }
         if path.is_empty() {
-            self.line(value);
+            self.line(value, pointer);
         } else {
-            self.line(&format!("{path}: {value}"));
+            self.line(&format!("{path}: {value}"), pointer);
         }
     }
 
-    fn line(&mut self, line: &str) {
-        if !self.text.is_empty() {
+    fn line(&mut self, line: &str, pointer: &str) {
+        if self.text.is_empty() {
+            self.pointer = pointer.to_owned();
+        } else {
             self.text.push('\n');
+            let both = Place::xpath(self.pointer.as_str()).union(&Place::xpath(pointer));
+            self.pointer = both.and_then(|place| place.xpath).unwrap_or_default();
         }
         self.text.push_str(line);
         self.cut();
@@ -90,9 +100,15 @@ impl Writer {
     fn flush(&mut self) {
         let text = std::mem::take(&mut self.text);
         if !text.is_empty() {
-            self.blocks.push(Block::new(BlockKind::Paragraph, text, Place::default()));
+            let place = Place { xpath: at(&self.pointer), ..Place::default() };
+            self.blocks.push(Block::new(BlockKind::Paragraph, text, place));
         }
     }
+}
+
+/// A pointer as a place; the whole file needs none.
+fn at(pointer: &str) -> Option<String> {
+    (!pointer.is_empty()).then(|| pointer.to_owned())
 }
 
 fn is_scalar(value: &Value) -> bool {
@@ -148,6 +164,15 @@ mod tests {
         assert!(
             matches!(&document.blocks[1].kind, BlockKind::Table { header, rows } if header == &["ab", "eur"] && rows[1] == ["100", "1.8"])
         );
+    }
+
+    #[test]
+    fn blocks_point_to_their_value() {
+        let document = read(r#"{"kopf":{"nr":1,"ort":"Ulm"},"a/b":[{"ab":1},{"ab":2}]}"#).unwrap();
+        let places: Vec<String> = document.blocks.iter().map(|block| block.place.to_string()).collect();
+        assert_eq!(places, ["", "rows 1–2, /a~1b"]);
+        let document = read(r#"{"kopf":{"nr":1,"ort":"Ulm"}}"#).unwrap();
+        assert_eq!(document.blocks[0].place.xpath.as_deref(), Some("/kopf"));
     }
 
     #[test]

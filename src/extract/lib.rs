@@ -31,6 +31,7 @@ mod language;
 mod mail;
 mod markdown;
 mod office;
+mod pdf;
 mod read;
 mod render;
 pub mod sandbox;

@@ -67,12 +67,15 @@ fn document(reading: &mut Reading<'_>, message: &Message<'_>) -> Document {
         ("To", message.to().map(addresses)),
         ("Cc", message.cc().map(addresses)),
         ("Subject", message.subject().map(str::to_owned)),
-        ("Date", message.date().map(mail_parser::DateTime::to_rfc3339)),
+        ("Date", date(message)),
     ] {
         if let Some(value) = value.filter(|value| !value.trim().is_empty()) {
             lines.push(format!("{name}: {value}"));
             document.metadata.insert(name.to_lowercase(), value);
         }
+    }
+    if let Some(date) = message.date() {
+        document.metadata.insert("date".to_owned(), date.to_rfc3339());
     }
     let names: Vec<String> =
         message.attachments().enumerate().filter_map(|(index, part)| attachment_name(part, index)).collect();
@@ -101,6 +104,9 @@ fn document(reading: &mut Reading<'_>, message: &Message<'_>) -> Document {
             }
         }
     }
+    for block in &mut document.blocks {
+        block.place.part = Some("body".to_owned());
+    }
     for (index, part) in message.attachments().enumerate() {
         let name = attachment_name(part, index).unwrap_or_else(|| format!("attachment {}", index + 1));
         match &part.body {
@@ -120,6 +126,12 @@ fn document(reading: &mut Reading<'_>, message: &Message<'_>) -> Document {
         }
     }
     document
+}
+
+/// The date as the mail says it, with its weekday and zone.
+fn date(message: &Message<'_>) -> Option<String> {
+    let raw = message.header_raw("Date").map(crate::table::one_line).filter(|raw| !raw.is_empty());
+    raw.or_else(|| message.date().map(mail_parser::DateTime::to_rfc3339))
 }
 
 fn is_body(message: &Message<'_>, part: &mail_parser::MessagePart<'_>) -> bool {

@@ -1,9 +1,13 @@
-//! The formats read by the general extractor (`xberg`): Word, PowerPoint, OpenDocument, PDF, HTML, Outlook and some hundred
-//! more. Here its element tree becomes blocks.
+//! The formats read by the general extractor (`xberg`): Word, PowerPoint, OpenDocument, HTML, Outlook, some hundred more, and
+//! PDFs in which our own reader finds no text. Here its element tree becomes blocks.
+
+use std::collections::HashMap;
 
 use base::Place;
 use xberg::types::document_structure::{ContentLayer, NodeContent, TableGrid};
-use xberg::{ContentFilterConfig, ExtractInput, ExtractedDocument, ExtractionConfig, SecurityLimits, XbergError};
+use xberg::{
+    ContentFilterConfig, ExtractInput, ExtractedDocument, ExtractionConfig, OutputFormat, SecurityLimits, XbergError,
+};
 
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document, Limits};
@@ -18,7 +22,7 @@ pub(crate) fn read(bytes: &[u8], format: &str, media_type: &str, limits: &Limits
         .build()
         .map_err(|error| Error::NoWorker { reason: format!("no runtime: {error}") })?;
     let input = ExtractInput::from_bytes(bytes.to_vec(), media_type, None);
-    let result = runtime.block_on(xberg::extract(input, &config(limits))).map_err(refuse)?;
+    let result = runtime.block_on(xberg::extract(input, &config(format, limits))).map_err(refuse)?;
     if let Some(failure) = result.errors.first() {
         return Err(refuse_text(&failure.message));
     }
@@ -29,8 +33,11 @@ pub(crate) fn read(bytes: &[u8], format: &str, media_type: &str, limits: &Limits
 }
 
 /// Nothing is cached, fetched or recognised from images; headers, footers and notes are text as well.
-fn config(limits: &Limits) -> ExtractionConfig {
+fn config(format: &str, limits: &Limits) -> ExtractionConfig {
+    // Slides come as text cut into blocks, in which only Markdown tells tables from paragraphs.
+    let slides = matches!(format, "pptx" | "ppt");
     ExtractionConfig {
+        output_format: if slides { OutputFormat::Markdown } else { OutputFormat::Plain },
         use_cache: false,
         enable_quality_processing: false,
         disable_ocr: true,
@@ -158,6 +165,8 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
         return blocks;
     };
     let mut slide = None;
+    // How many items of each numbered list have been seen, by the list's node.
+    let mut counts: HashMap<u32, u32> = HashMap::new();
     for node in &structure.nodes {
         if let NodeContent::Slide { number, .. } = &node.content {
             slide = Some(*number);
@@ -181,7 +190,21 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
             | NodeContent::Comment { text }
             | NodeContent::Formula { text }
             | NodeContent::Citation { text, .. } => (BlockKind::Paragraph, text.clone()),
-            NodeContent::ListItem { text } => (BlockKind::ListItem, text.clone()),
+            NodeContent::ListItem { text } => {
+                let list = node.parent.filter(|parent| {
+                    let parent = structure.nodes.get(parent.0 as usize).map(|node| &node.content);
+                    matches!(parent, Some(NodeContent::List { ordered: true }))
+                });
+                let text = match list {
+                    Some(list) => {
+                        let count = counts.entry(list.0).or_default();
+                        *count += 1;
+                        format!("{count}. {}", text.trim())
+                    }
+                    None => text.clone(),
+                };
+                (BlockKind::ListItem, text)
+            }
             NodeContent::Code { text, .. } => (BlockKind::Code, text.clone()),
             NodeContent::Table { grid } => {
                 blocks.push(table(grid, place));
@@ -206,6 +229,61 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
     blocks
 }
 
+/// A cell without the Markdown its links were written in: `[text](target "title")` is `text`.
+fn unlinked(cell: &str) -> String {
+    if !cell.contains("](") {
+        return cell.to_owned();
+    }
+    let mut out = String::with_capacity(cell.len());
+    // Where the text of each open bracket begins in `out`.
+    let mut open: Vec<usize> = Vec::new();
+    let mut rest = cell;
+    while let Some(c) = rest.chars().next() {
+        match c {
+            '[' => {
+                open.push(out.len());
+                out.push(c);
+            }
+            ']' => match open.pop() {
+                Some(start) if rest.starts_with("](") => {
+                    if let Some(end) = target_end(&rest[2..]) {
+                        let text_start = if out[..start].ends_with('!') { start - 1 } else { start };
+                        let text = out.split_off(start);
+                        out.truncate(text_start);
+                        out.push_str(&text[1..]);
+                        rest = &rest[2 + end..];
+                        continue;
+                    }
+                    out.push(c);
+                }
+                _ => out.push(c),
+            },
+            '\\' if rest[1..].starts_with(['[', ']', '(', ')']) => {
+                rest = &rest[1..];
+                out.extend(rest.chars().next());
+            }
+            other => out.push(other),
+        }
+        rest = &rest[rest.chars().next().map_or(1, char::len_utf8)..];
+    }
+    out
+}
+
+/// The length of a link's target with its closing parenthesis; parentheses in it are paired, those in its title are not.
+fn target_end(target: &str) -> Option<usize> {
+    let (mut depth, mut quoted) = (0_u32, false);
+    for (at, c) in target.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted && depth == 0 => return Some(at + 1),
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
 /// A grid as a table. Two columns are most often names and values, without a header above them.
 fn table(grid: &TableGrid, place: Place) -> Block {
     let (height, width) = (grid.rows as usize, grid.cols as usize);
@@ -217,11 +295,29 @@ fn table(grid: &TableGrid, place: Place) -> Block {
                 row.resize(column + 1, String::new());
             }
             if let Some(place) = row.get_mut(column) {
-                *place = cell.content.trim().to_owned();
+                *place = unlinked(cell.content.trim());
             }
         }
     }
     rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
     let (header, rows) = if width >= 3 { split_header(rows) } else { (Vec::new(), rows) };
     Block::table(header, rows, place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_in_cells_read_as_their_text() {
+        for (cell, expect) in [
+            ("61,8 Mrd. [[3]](#cite_note-3)", "61,8 Mrd. [3]"),
+            ("[PLZ](https://a.de/PLZ_(D) \"PLZ (Deutschland)\"): 1", "PLZ: 1"),
+            ("![Wappen](w.png) Berlin", "Wappen Berlin"),
+            ("a[1] und f(x)](y", "a[1] und f(x)](y"),
+            ("offen [a](b", "offen [a](b"),
+        ] {
+            assert_eq!(unlinked(cell), expect);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use crate::detect::{Kind, TextKind, detect, detect_text, extension};
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document, Limits, Outcome};
 use crate::language::LanguageDetector;
-use crate::{archive, catalog, delimited, encoding, invoice, json, mail, markdown, office, sheet, text, xml};
+use crate::{archive, catalog, delimited, encoding, invoice, json, mail, markdown, office, pdf, sheet, text, xml};
 
 /// Invoices kept as data of one file.
 const MAX_INVOICES: usize = 1_000;
@@ -178,10 +178,23 @@ impl<'a> Reading<'a> {
         Ok(document)
     }
 
-    /// A PDF; where an invoice is attached to it, that comes first and the pages after it.
-    fn pdf(&self, bytes: &[u8], media_type: &str) -> Result<Document, Error> {
+    /// A PDF; where an invoice is attached to it, that comes first and the pages after it, then what else is attached.
+    fn pdf(&mut self, bytes: &[u8], media_type: &str) -> Result<Document, Error> {
         let embedded = invoice::embedded(bytes);
-        let pages = office::read(bytes, "pdf", media_type, self.limits);
+        let pages = match pdf::read(bytes) {
+            Ok(Some(mut document)) => {
+                let is_invoice = |name: &str| embedded.as_ref().is_some_and(|invoice| invoice.name == name);
+                for (name, content) in invoice::attachments(bytes, self.unpacked_left) {
+                    self.unpacked_left = self.unpacked_left.saturating_sub(content.len() as u64);
+                    if !is_invoice(&name) {
+                        self.part(&mut document, &content, &name);
+                    }
+                }
+                Ok(document)
+            }
+            Ok(None) => office::read(bytes, "pdf", media_type, self.limits),
+            Err(error) => Err(error),
+        };
         let Some(embedded) = embedded else { return pages };
         let mut document = invoice::read_embedded(&embedded);
         match pages {
@@ -190,6 +203,7 @@ impl<'a> Reading<'a> {
                 let is_attachment =
                     |block: &Block| block.place.part.as_deref().is_some_and(|part| part.starts_with(&embedded.name));
                 document.blocks.extend(pages.blocks.into_iter().filter(|block| !is_attachment(block)));
+                document.invoices.extend(pages.invoices);
                 document.warnings.extend(pages.warnings);
                 document.metadata.extend(pages.metadata);
             }

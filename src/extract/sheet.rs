@@ -1,16 +1,21 @@
 //! Spreadsheets (xlsx, xlsm, xlsb, xls, ods): each sheet a table with its row numbers.
 
-use std::io::Cursor;
+mod biff;
+
+use std::io::{Cursor, Read, Seek};
 
 use base::Place;
-use calamine::{Data, Reader, SheetType, open_workbook_auto_from_rs};
+use calamine::{Data, Dimensions, Reader, SheetType, Sheets, open_workbook_auto_from_rs};
 
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document};
-use crate::table::{is_header, one_line, width};
+use crate::table::{is_header, is_value, one_line, width};
 
 /// Reads a workbook. Numbers are written with up to 15 significant digits, dates as ISO 8601; text stays as displayed.
 pub(crate) fn read(bytes: &[u8], format: &str) -> Result<Document, Error> {
+    if biff::sniff(bytes) {
+        return oldest(bytes, format);
+    }
     let mut workbook = open_workbook_auto_from_rs(Cursor::new(bytes)).map_err(|error| refuse(&error.to_string()))?;
     let mut document = Document { format: format.to_owned(), ..Document::default() };
     let sheets: Vec<String> = workbook
@@ -23,18 +28,12 @@ pub(crate) fn read(bytes: &[u8], format: &str) -> Result<Document, Error> {
     for name in &sheets {
         match workbook.worksheet_range(name) {
             Ok(range) => {
-                let first = range.start().map_or(0, |(row, _)| row);
-                let rows = range
-                    .rows()
-                    .zip(first + 1..)
-                    .map(|(row, number)| (number, cells(row)))
-                    .filter(|(_, row)| !row.is_empty());
-                let blocks = regions(rows, name);
-                if !blocks.is_empty() {
-                    let place = Place { sheet: Some(name.clone()), ..Place::default() };
-                    document.blocks.push(Block::new(BlockKind::Heading(1), name, place));
-                    document.blocks.extend(blocks);
-                }
+                let (top, left) = range.start().unwrap_or_default();
+                let mut rows: Vec<Vec<String>> = range.rows().map(cells).collect();
+                fill_merged(&mut rows, (top, left), &merged(&mut workbook, name));
+                let rows = rows.into_iter().zip(top + 1..).map(|(row, number)| (number, row));
+                let blocks = regions(rows.filter(|(_, row)| !row.is_empty()), name);
+                push(&mut document, name, blocks);
             }
             Err(error) => {
                 failed += 1;
@@ -47,6 +46,83 @@ pub(crate) fn read(bytes: &[u8], format: &str) -> Result<Document, Error> {
     }
     document.metadata.insert("sheets".to_owned(), sheets.join(", "));
     Ok(document)
+}
+
+/// Reads the sheets of Excel 2 to 4.
+fn oldest(bytes: &[u8], format: &str) -> Result<Document, Error> {
+    let mut document = Document { format: format.to_owned(), ..Document::default() };
+    let mut names = Vec::new();
+    for (number, sheet) in (1..).zip(biff::read(bytes)?) {
+        let name = sheet.name.unwrap_or_else(|| format!("Sheet {number}"));
+        let rows = (1..).zip(sheet.rows.iter().map(|row| cells(row)));
+        let blocks = regions(rows.filter(|(_, row)| !row.is_empty()), &name);
+        push(&mut document, &name, blocks);
+        names.push(name);
+    }
+    document.metadata.insert("sheets".to_owned(), names.join(", "));
+    Ok(document)
+}
+
+/// Appends the tables of a sheet under its name.
+fn push(document: &mut Document, name: &str, blocks: Vec<Block>) {
+    if !blocks.is_empty() {
+        let place = Place { sheet: Some(name.to_owned()), ..Place::default() };
+        document.blocks.push(Block::new(BlockKind::Heading(1), name, place));
+        document.blocks.extend(blocks);
+    }
+}
+
+/// The merged cells of a sheet, where the format tells.
+fn merged<RS: Read + Seek>(workbook: &mut Sheets<RS>, sheet: &str) -> Vec<Dimensions> {
+    match workbook {
+        Sheets::Xlsx(workbook) => workbook.merge_cells_by_sheet_name(sheet).unwrap_or_default(),
+        Sheets::Xls(workbook) => workbook.merge_cells_by_sheet_name(sheet).unwrap_or_default(),
+        Sheets::Xlsb(_) | Sheets::Ods(_) => Vec::new(),
+    }
+}
+
+/// Cells filled from merged ones, over a sheet; beyond that the file is made to be large.
+const MAX_FILLED: usize = 1_000_000;
+
+/// Writes what a merged cell shows where a reader sees it: a name over several rows stands in each of them, and one over
+/// several columns in each, where names of those columns stand below it. Titles stay as they are.
+fn fill_merged(rows: &mut [Vec<String>], origin: (u32, u32), merged: &[Dimensions]) {
+    let mut left = MAX_FILLED;
+    for area in merged {
+        let (Some(top), Some(column)) = (area.start.0.checked_sub(origin.0), area.start.1.checked_sub(origin.1)) else {
+            continue;
+        };
+        let (top, column) = (top as usize, column as usize);
+        let high = (area.end.0.saturating_sub(area.start.0) as usize).min(rows.len().saturating_sub(top + 1));
+        let wide = area.end.1.saturating_sub(area.start.1) as usize;
+        let Some(value) = rows.get(top).and_then(|row| row.get(column)).filter(|value| !value.is_empty()).cloned()
+        else {
+            continue;
+        };
+        let named = |row: &Vec<String>| {
+            row.iter().skip(column).take(wide + 1).filter(|cell| !cell.is_empty() && !is_value(cell)).count() >= 2
+        };
+        let across = high == 0 && wide > 0 && filled(&rows[top]) >= 2 && rows.get(top + 1).is_some_and(named);
+        let places: Vec<(usize, usize)> = if across {
+            (1..=wide.min(256)).map(|step| (top, column + step)).collect()
+        } else {
+            (1..=high).map(|step| (top + step, column)).collect()
+        };
+        for (row, column) in places {
+            if left == 0 {
+                return;
+            }
+            left -= 1;
+            // A blank row inside the area stays blank: it ends a table.
+            let Some(row) = rows.get_mut(row).filter(|row| !row.is_empty()) else { continue };
+            if row.len() <= column {
+                row.resize(column + 1, String::new());
+            }
+            if row[column].is_empty() {
+                row[column].clone_from(&value);
+            }
+        }
+    }
 }
 
 fn refuse(message: &str) -> Error {
@@ -95,6 +171,9 @@ fn close(blocks: &mut Vec<Block>, header: &mut Vec<String>, mut rows: Vec<Vec<St
     }
     if rows.len() >= 2 && is_header(&rows[0], columns) {
         *header = rows.remove(0);
+    } else if let Some(both) = two_line_header(&rows, columns) {
+        *header = both;
+        rows.drain(..2);
     } else if header.len() < columns {
         header.clear();
     }
@@ -102,6 +181,22 @@ fn close(blocks: &mut Vec<Block>, header: &mut Vec<String>, mut rows: Vec<Vec<St
         let first = last + 1 - count(&rows);
         blocks.push(Block::table(header.clone(), rows, Place::rows(Some(sheet), first, last)));
     }
+}
+
+/// A header of two lines: a name over several columns, which stands in each of them, and the columns' own below it.
+fn two_line_header(rows: &[Vec<String>], columns: usize) -> Option<Vec<String>> {
+    let [above, below, _, ..] = rows else { return None };
+    let spans = above.windows(2).any(|pair| !pair[0].is_empty() && pair[0] == pair[1]);
+    if !spans || above.iter().any(|cell| is_value(cell)) {
+        return None;
+    }
+    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
+    let both = (0..columns).map(|column| {
+        let (above, below) = (cell(above, column), cell(below, column));
+        if above == below || below.is_empty() { above } else { format!("{above} {below}").trim().to_owned() }
+    });
+    let both: Vec<String> = both.collect();
+    is_header(&both, columns).then_some(both)
 }
 
 fn filled(row: &[String]) -> usize {
@@ -143,8 +238,12 @@ fn cell(data: &Data) -> String {
     }
 }
 
-/// Spreadsheets compute with 15 significant digits and show no more: 0.1 + 0.2 is 0.3.
+/// Spreadsheets compute with 15 significant digits and show no more: 0.1 + 0.2 is 0.3. Whole numbers are kept as they are
+/// stored: the sixteenth digit of one is most often somebody's account.
 fn float(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 9.007_199_254_740_992e15 {
+        return (number as i64).to_string();
+    }
     let rounded = format!("{number:.14e}").parse::<f64>().unwrap_or(number);
     if rounded != 0.0 && (rounded.abs() >= 1e16 || rounded.abs() < 1e-9) {
         format!("{rounded:e}")
@@ -163,11 +262,39 @@ mod tests {
 
     #[test]
     fn numbers_read_as_shown() {
-        for (number, expect) in
-            [(0.1 + 0.2, "0.3"), (4711.0, "4711"), (12.5, "12.5"), (-0.0625, "-0.0625"), (4.0e15, "4000000000000000")]
-        {
+        for (number, expect) in [
+            (0.1 + 0.2, "0.3"),
+            (4711.0, "4711"),
+            (12.5, "12.5"),
+            (-0.0625, "-0.0625"),
+            (1_234_567_890_123_451.0, "1234567890123451"),
+        ] {
             assert_eq!(float(number), expect);
         }
+    }
+
+    #[test]
+    fn merged_cells_stand_where_they_are_seen() {
+        let area = |start, end| Dimensions { start, end };
+        let line = |text: &str| row(0, text).1;
+        let mut rows = vec![
+            line("Artikel;Abmessungen;;Preis"),
+            line(";Breite;Tiefe;"),
+            line("WDU;5,1;47;1,20"),
+            line(";6,1;47;1,50"),
+        ];
+        let merged = [area((4, 1), (5, 1)), area((4, 2), (4, 3)), area((4, 4), (5, 4)), area((6, 1), (7, 1))];
+        fill_merged(&mut rows, (4, 1), &merged);
+        let blocks = regions((5..).zip(rows), "Preise");
+        let BlockKind::Table { header, rows } = &blocks[0].kind else { panic!("{blocks:?}") };
+        assert_eq!(header, &["Artikel", "Abmessungen Breite", "Abmessungen Tiefe", "Preis"]);
+        assert_eq!(rows, &[line("WDU;5,1;47;1,20"), line("WDU;6,1;47;1,50")]);
+        assert_eq!(blocks[0].place, Place::rows(Some("Preise"), 7, 8));
+
+        // A title over the whole table is said once, however far it reaches.
+        let mut rows = vec![line("Preisliste 2026"), line("Artikel;Preis"), line("WDU;1,20")];
+        fill_merged(&mut rows, (0, 0), &[area((0, 0), (0, 1)), area((0, 0), (1_000_000, 1_000_000))]);
+        assert_eq!(rows[0], ["Preisliste 2026"]);
     }
 
     #[test]

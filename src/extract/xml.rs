@@ -188,6 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn blocks_name_the_element_they_are() {
+        let long = "Reihenklemme für Leiter ".repeat(25);
+        let source = format!("<c:CAT><HEAD><LANG>deu</LANG></HEAD><P><D>{long}</D></P><P><D>{long}</D></P></c:CAT>");
+        let blocks = read(&source, "xml").unwrap().blocks;
+        let paths: Vec<_> = blocks.iter().map(|block| block.place.xpath.as_deref().unwrap()).collect();
+        assert_eq!(paths, ["/CAT/HEAD[1]", "/CAT/P[1]", "/CAT/P[2]"]);
+        // Small values outside of any record share the element that holds them.
+        let blocks = read("<a><b>eins</b><c>zwei</c></a>", "xml").unwrap().blocks;
+        assert_eq!(blocks[0].place.xpath.as_deref(), Some("/a"));
+    }
+
+    #[test]
     fn who_is_the_seller_can_be_told() {
         let party = |role: &str| {
             let address = "Straße ".repeat(40);

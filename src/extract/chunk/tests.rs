@@ -121,6 +121,23 @@ fn rows_carry_their_header_and_number() {
 }
 
 #[test]
+fn a_table_that_fits_a_chunk_is_not_cut() {
+    let rows: Vec<Vec<String>> = (0..12).map(|i| vec![format!("WDU {i}"), format!("{i},20")]).collect();
+    let text = "Ein Satz mit genau sieben Wörtern hier. ".repeat(6);
+    let doc = document(vec![
+        block(BlockKind::Heading(1), "Preise"),
+        block(BlockKind::Paragraph, &text),
+        Block::table(vec!["Artikel".into(), "Preis".into()], rows, Place::page(3)),
+        block(BlockKind::Paragraph, &text),
+    ]);
+    let chunks = check(&doc, &ChunkLimits { target_tokens: 45, max_tokens: 80 }, &words);
+    let with_rows: Vec<_> = chunks.iter().filter(|chunk| chunk.text.contains("Artikel: WDU")).collect();
+    assert_eq!(with_rows.len(), 1, "{chunks:?}");
+    assert!(with_rows[0].text.contains("Artikel | Preis\nArtikel: WDU 0"), "{}", with_rows[0].text);
+    assert!(with_rows[0].text.contains("WDU 11"), "{}", with_rows[0].text);
+}
+
+#[test]
 fn lines_are_exact_inside_a_long_paragraph() {
     let text = (1..=30).map(|i| format!("Zeile {i} ist zu Ende.")).collect::<Vec<_>>().join("\n");
     let doc = document(vec![Block::new(BlockKind::Paragraph, text, Place::lines(11, 40))]);

@@ -31,24 +31,56 @@ pub(crate) fn embedded(bytes: &[u8]) -> Option<Embedded> {
     std::panic::catch_unwind(|| find(bytes)).unwrap_or(None)
 }
 
+/// The files attached to a PDF, by name, as far as they fit into `limit_bytes`; of two with one name the first.
+pub(crate) fn attachments(bytes: &[u8], limit_bytes: u64) -> Vec<(String, Vec<u8>)> {
+    if memchr::memmem::find(bytes, b"EmbeddedFile").is_none() {
+        return Vec::new();
+    }
+    std::panic::catch_unwind(|| unpacked(bytes, limit_bytes)).unwrap_or_default()
+}
+
+fn unpacked(bytes: &[u8], limit_bytes: u64) -> Vec<(String, Vec<u8>)> {
+    let Ok(document) = Document::load_mem(bytes) else { return Vec::new() };
+    let Ok(catalog) = document.catalog() else { return Vec::new() };
+    let mut left = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+    let mut attached: Vec<(String, Vec<u8>)> = Vec::new();
+    for file in files(&document, catalog) {
+        let name = file_name(&document, file).unwrap_or_else(|| format!("attachment {}", attached.len() + 1));
+        if attached.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        if let Some(content) = content(&document, file, left) {
+            left -= content.len().min(left);
+            attached.push((name, content));
+        }
+    }
+    attached
+}
+
+/// What describes an attached file: entries of the catalogue's tree, and files associated with the document.
+fn files<'a>(document: &'a Document, catalog: &'a Dictionary) -> Vec<&'a Dictionary> {
+    let mut files = Vec::new();
+    if let Some(names) =
+        dictionary(document, catalog, b"Names").and_then(|names| dictionary(document, names, b"EmbeddedFiles"))
+    {
+        from_tree(document, names, &mut files);
+    }
+    if let Some(Object::Array(associated)) = get(document, catalog, b"AF") {
+        let specifications =
+            associated.iter().take(MAX_NODES).filter_map(|item| resolve(document, item)?.as_dict().ok());
+        files.extend(specifications);
+    }
+    files
+}
+
 fn find(bytes: &[u8]) -> Option<Embedded> {
     let document = Document::load_mem(bytes).ok()?;
     let catalog = document.catalog().ok()?;
-    let mut files = Vec::new();
-    if let Some(names) =
-        dictionary(&document, catalog, b"Names").and_then(|names| dictionary(&document, names, b"EmbeddedFiles"))
-    {
-        from_tree(&document, names, &mut files);
-    }
-    if let Some(Object::Array(associated)) = get(&document, catalog, b"AF") {
-        let specifications =
-            associated.iter().take(MAX_NODES).filter_map(|item| resolve(&document, item)?.as_dict().ok());
-        files.extend(specifications);
-    }
+    let files = files(&document, catalog);
     let named = files.into_iter().filter_map(|file| Some((file_name(&document, file)?, file)));
     let mut found: Vec<(String, Vec<u8>)> = named
         .filter(|(name, _)| name.to_lowercase().ends_with(".xml"))
-        .filter_map(|(name, file)| Some((name, content(&document, file)?)))
+        .filter_map(|(name, file)| Some((name, content(&document, file, MAX_XML_BYTES)?)))
         .collect();
     // The one that has a name for it comes first; among others, the first that is an invoice.
     found.sort_by_key(|(name, _)| !NAMES.contains(&name.to_lowercase().as_str()));
@@ -93,16 +125,13 @@ fn from_tree<'a>(document: &'a Document, root: &'a Dictionary, files: &mut Vec<&
 fn file_name(document: &Document, file: &Dictionary) -> Option<String> {
     let name = [b"UF".as_slice(), b"F"].into_iter().find_map(|key| get(document, file, key))?;
     let Object::String(bytes, _) = name else { return None };
-    Some(match encoding_rs::Encoding::for_bom(bytes) {
-        Some((encoding, length)) => encoding.decode_without_bom_handling(&bytes[length..]).0.into_owned(),
-        None => bytes.iter().map(|byte| char::from(*byte)).collect(),
-    })
+    Some(crate::pdf::string(bytes))
 }
 
-fn content(document: &Document, file: &Dictionary) -> Option<Vec<u8>> {
+fn content(document: &Document, file: &Dictionary, limit: usize) -> Option<Vec<u8>> {
     let streams = dictionary(document, file, b"EF")?;
     let stream = [b"F".as_slice(), b"UF"].into_iter().find_map(|key| get(document, streams, key)?.as_stream().ok())?;
-    unpack(stream, MAX_XML_BYTES)
+    unpack(stream, limit)
 }
 
 fn unpack(stream: &Stream, limit: usize) -> Option<Vec<u8>> {

@@ -49,11 +49,55 @@ fn html_keeps_headings_tables_and_umlauts_in_any_encoding() {
 }
 
 #[test]
+fn numbered_lists_keep_their_numbers() {
+    let page = b"<html><body><ol><li>eins</li><li>zwei</li></ol><ul><li>drei</li></ul></body></html>";
+    assert_eq!(to_markdown(&text(page, "liste.html")), "1. eins\n2. zwei\n- drei\n");
+}
+
+#[test]
+fn tables_on_slides_are_tables() {
+    let cell = |text: &str| format!("<a:tc><a:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></a:txBody></a:tc>");
+    let row = |cells: [&str; 3]| format!("<a:tr>{}</a:tr>", cells.map(cell).concat());
+    let slide = format!(
+        "<p:sld xmlns:p='http://schemas.openxmlformats.org/presentationml/2006/main' xmlns:a='http://schemas.openxmlformats.org/drawingml/2006/main'><p:cSld><p:spTree><p:graphicFrame><a:graphic><a:graphicData uri='http://schemas.openxmlformats.org/drawingml/2006/table'><a:tbl>{}{}</a:tbl></a:graphicData></a:graphic></p:graphicFrame></p:spTree></p:cSld></p:sld>",
+        row(["Artikel", "Breite", "Preis"]),
+        row(["WDU 2.5", "5,1", "1,20"])
+    );
+    let relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    let package = "http://schemas.openxmlformats.org/package/2006";
+    let pptx = zip_of(&[
+        (
+            "[Content_Types].xml",
+            format!("<Types xmlns='{package}/content-types'><Default Extension='rels' ContentType='application/vnd.openxmlformats-package.relationships+xml'/><Default Extension='xml' ContentType='application/xml'/><Override PartName='/ppt/presentation.xml' ContentType='application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml'/></Types>").as_bytes(),
+        ),
+        (
+            "_rels/.rels",
+            format!("<Relationships xmlns='{package}/relationships'><Relationship Id='r1' Type='{relations}/officeDocument' Target='ppt/presentation.xml'/></Relationships>").as_bytes(),
+        ),
+        (
+            "ppt/presentation.xml",
+            format!("<p:presentation xmlns:p='http://schemas.openxmlformats.org/presentationml/2006/main' xmlns:r='{relations}'><p:sldIdLst><p:sldId id='256' r:id='r1'/></p:sldIdLst></p:presentation>").as_bytes(),
+        ),
+        (
+            "ppt/_rels/presentation.xml.rels",
+            format!("<Relationships xmlns='{package}/relationships'><Relationship Id='r1' Type='{relations}/slide' Target='slides/slide1.xml'/></Relationships>").as_bytes(),
+        ),
+        ("ppt/slides/slide1.xml", slide.as_bytes()),
+    ]);
+    let document = text(&pptx, "folien.pptx");
+    assert!(plain_text(&document).contains("Artikel: WDU 2.5; Breite: 5,1; Preis: 1,20"), "{document:?}");
+    assert!(document.blocks.iter().all(|block| block.place.slide == Some(1)), "{document:?}");
+}
+
+#[test]
 fn attachments_are_parts_of_their_mail() {
     let mail = "From: Anna <a@b.de>\r\nTo: c@d.de\r\nSubject: Reklamation =?utf-8?Q?f=C3=BCr?= 4711\r\nDate: Fri, 2 Jan 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGuten Tag\r\n--x\r\nContent-Type: text/csv\r\nContent-Disposition: attachment; filename=\"liste.csv\"\r\n\r\nArt;Preis\r\nWDU;1,20\r\n--x--\r\n";
     let document = text(mail.as_bytes(), "mail.eml");
     assert_eq!(document.title.as_deref(), Some("Reklamation für 4711"));
     assert!(document.blocks[0].text.contains("From: Anna <a@b.de>"));
+    assert!(document.blocks[0].text.contains("Date: Fri, 2 Jan 2026 10:00:00 +0100"), "{document:?}");
+    assert_eq!(document.metadata["date"], "2026-01-02T10:00:00+01:00");
+    assert_eq!(document.blocks[0].place.to_string(), "part body");
     let row = document.blocks.last().unwrap();
     assert_eq!(row.place.to_string(), "part liste.csv, row 2", "{document:?}");
     assert!(plain_text(&document).contains("Art: WDU; Preis: 1,20"));

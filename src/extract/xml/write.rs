@@ -1,11 +1,16 @@
 //! The second walk: text in lines and blocks.
 
+use std::collections::HashMap;
+
 use base::Place;
 use quick_xml::events::BytesStart;
 
 use super::paths::Paths;
 use super::{RECORD_BYTES, Visit, attributes, local};
 use crate::format::{Block, BlockKind};
+
+/// A path says no more than this many steps.
+const MAX_STEPS: usize = 64;
 
 /// A line of values does not grow beyond this.
 const LINE_BYTES: usize = 400;
@@ -65,6 +70,10 @@ struct Open {
     silent: bool,
     record: bool,
     serial: u64,
+    /// Its position among its siblings of the same name, from 1.
+    position: u32,
+    /// How many children of each name it has had.
+    children: HashMap<String, u32>,
 }
 
 pub(super) struct Writer<'a> {
@@ -78,6 +87,8 @@ pub(super) struct Writer<'a> {
     record_depth: Option<usize>,
     block: String,
     block_start: usize,
+    /// The element the block is, or that holds it.
+    path: Option<String>,
     /// The element whose leaves stand on the last line, by its serial number.
     line_of: Option<u64>,
     serial: u64,
@@ -97,6 +108,7 @@ impl<'a> Writer<'a> {
             record_depth: None,
             block: String::new(),
             block_start: 0,
+            path: None,
             line_of: None,
             serial: 0,
             line_start: 0,
@@ -123,7 +135,8 @@ impl<'a> Writer<'a> {
         if !text.trim().is_empty() {
             let first = self.line(self.block_start);
             let last = self.line(at);
-            self.blocks.push(Block::new(BlockKind::Paragraph, text.trim_end(), Place::lines(first, last)));
+            let place = Place { xpath: self.path.take(), ..Place::lines(first, last) };
+            self.blocks.push(Block::new(BlockKind::Paragraph, text.trim_end(), place));
         }
     }
 
@@ -147,6 +160,12 @@ impl<'a> Writer<'a> {
         let label = element.name.clone();
         if self.block.is_empty() {
             self.block_start = at;
+            self.path = self.path_of(self.record_depth);
+        } else if self.record_depth.is_none() {
+            // The element that holds all of the block.
+            let place = |path: Option<String>| Place { xpath: path, ..Place::default() };
+            let both = place(self.path.take()).union(&place(self.path_of(None)));
+            self.path = both.and_then(|place| place.xpath);
         }
         let parent = self.open.len().checked_sub(2).and_then(|index| self.open.get(index));
         let parent_serial = parent.map(|parent| parent.serial);
@@ -173,6 +192,23 @@ impl<'a> Writer<'a> {
         if self.record_depth.is_none() && self.block.len() as u64 > RECORD_BYTES {
             self.close_block(at);
         }
+    }
+
+    /// The way to the open element at a depth, or to the innermost; none in documents kept as XML, where it is layout.
+    fn path_of(&self, depth: Option<usize>) -> Option<String> {
+        if self.flowing {
+            return None;
+        }
+        let last = depth.unwrap_or(usize::MAX).min(self.open.len().checked_sub(1)?);
+        let mut path = String::new();
+        for (depth, element) in self.open[..=last].iter().take(MAX_STEPS).enumerate() {
+            path.push('/');
+            path.push_str(&element.name);
+            if depth > 0 {
+                path.push_str(&format!("[{}]", element.position));
+            }
+        }
+        Some(path)
     }
 
     /// What stands before a line: the parent's name, and enough above it to tell one party or address from the next. The
@@ -205,9 +241,13 @@ impl Visit for Writer<'_> {
             self.flowing = FLOWING.contains(&start.name().into_inner());
         }
         let mut silent = SILENT.contains(&name.as_str()) || (self.flowing && FURNITURE.contains(&name.as_str()));
+        let mut position = 1;
         if let Some(parent) = self.open.last_mut() {
             parent.had_children = true;
             silent |= parent.silent;
+            let count = parent.children.entry(name.clone()).or_default();
+            *count += 1;
+            position = *count;
         }
         let record = match self.paths.enter(&name) {
             Some(node) => !self.flowing && self.record_depth.is_none() && self.paths.is_record(node),
@@ -226,6 +266,8 @@ impl Visit for Writer<'_> {
             silent,
             record,
             serial: self.serial,
+            position,
+            children: HashMap::new(),
         });
     }
 
