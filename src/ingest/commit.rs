@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::Clock;
-use lake::{Commit, DocumentStatus, SheetTable};
+use lake::{Commit, DocumentStatus, Readers, SheetTable};
 use tokio::{sync::mpsc::Receiver, time::Instant};
 
 use crate::{
@@ -23,6 +23,10 @@ const MAX_CHUNKS: usize = 1_024;
 const MAX_WAIT: Duration = Duration::from_secs(4);
 /// The cells' text of the tables in one commit; a document whose tables have more is alone with it.
 const MAX_TABLE_BYTES: usize = 4 << 20;
+
+/// How many documents, and about how many of their passages, get other readers in one commit.
+const REGRANTS: usize = 500;
+const REGRANTED_CHUNKS: u64 = 4_096;
 
 /// How many documents one commit removes.
 const REMOVALS: usize = 1_000;
@@ -141,6 +145,27 @@ impl Committer<'_> {
         }
         self.meter.tell(Event::Committed { documents, chunks });
         Ok(())
+    }
+
+    /// Tells the lake who may read documents from now on. Each comes with the number of its passages.
+    ///
+    /// # Errors
+    /// [`Error::Lake`].
+    pub async fn regrant(&self, changes: Vec<(Readers, u64)>) -> Result<(), Error> {
+        let (mut some, mut chunks) = (Vec::new(), 0);
+        for (change, count) in changes {
+            if !some.is_empty() && (some.len() >= REGRANTS || chunks + count > REGRANTED_CHUNKS) {
+                let commit = Commit { readers: std::mem::take(&mut some), ..Commit::default() };
+                self.send(commit, "changing who may read documents").await?;
+                chunks = 0;
+            }
+            chunks += count;
+            some.push(change);
+        }
+        if some.is_empty() {
+            return Ok(());
+        }
+        self.send(Commit { readers: some, ..Commit::default() }, "changing who may read documents").await
     }
 
     /// Makes the lake forget documents.

@@ -10,7 +10,7 @@ use crate::{
     Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit, Interaction,
     Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest, SqlTable, Stats,
     Vacuumed, VersionRow,
-    format::{CommitWire, Refusal, Reply, SearchWire, WIRE},
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_WITH_RIGHTS},
 };
 
 /// A lake that another process serves.
@@ -115,7 +115,8 @@ impl Client {
 
     /// See [`Lake::search`](crate::Lake::search).
     pub async fn search(&self, request: SearchRequest) -> Result<Vec<Hit>, Error> {
-        let wire = SearchWire { format: WIRE, model: self.spec.model, request };
+        let format = if request.rights.is_all() { WIRE } else { WIRE_WITH_RIGHTS };
+        let wire = SearchWire { format, model: self.spec.model, request };
         self.post("search", &wire).await
     }
 

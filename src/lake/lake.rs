@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -23,6 +23,7 @@ use crate::{
     index::{Candidate, Entry, Index, Wanted},
     journal::Journal,
     pin,
+    regrant::Regranted,
     store::{Step, Store},
     tongue::language_of,
     vectors::take,
@@ -160,9 +161,10 @@ impl Lake {
         self.commit_until(commit, None).await
     }
 
-    pub(crate) async fn commit_until(&self, commit: Commit, stop: Option<Step>) -> Result<CommitId, Error> {
+    pub(crate) async fn commit_until(&self, mut commit: Commit, stop: Option<Step>) -> Result<CommitId, Error> {
         self.writable()?;
         check(&commit, self.inner.spec.dimension)?;
+        follow(&mut commit);
         let this = self.clone();
         let (commit, terms) = tokio::task::spawn_blocking(move || {
             let terms: Vec<_> = commit.chunks.iter().map(|chunk| this.inner.analyzer.terms(&worded(chunk))).collect();
@@ -176,11 +178,14 @@ impl Lake {
 
     async fn commit_now(&self, commit: Commit, terms: Vec<String>, stop: Option<Step>) -> Result<CommitId, Error> {
         let mut store = self.store().await?;
-        let (id, addresses) = store.commit(&commit, &terms, stop).await?;
+        let regranted = self.regrant(commit, terms).await?;
+        let (id, addresses) = store.commit(&regranted, stop).await?;
+        let Regranted { commit, terms, kept } = regranted;
         {
             let mut graph = self.graph_mut();
             if let Some(known) = graph.as_mut() {
-                commit.upsert.iter().map(|row| &row.id).chain(&commit.remove).for_each(|id| known.remove(id));
+                let again = commit.upsert.iter().map(|row| &row.id).filter(|id| !kept.contains(*id));
+                again.chain(&commit.remove).for_each(|id| known.remove(id));
                 known.insert(&commit.entities, &commit.edges);
             }
             if graph.as_ref().is_some_and(Graph::is_worn) {
@@ -293,6 +298,7 @@ impl Lake {
                 k: request.k,
                 candidates: request.candidates,
                 filter: &request.filter,
+                rights: &request.rights,
             });
             (index.dataset.clone(), found)
         })
@@ -494,6 +500,15 @@ async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Re
     Ok(tokio::task::spawn_blocking(grouped).await?)
 }
 
+/// Gives passages the readers of their documents.
+fn follow(commit: &mut Commit) {
+    let readers: HashMap<&str, &[String]> =
+        commit.upsert.iter().map(|row| (row.id.as_str(), row.readers.as_slice())).collect();
+    for chunk in &mut commit.chunks {
+        chunk.readers = readers.get(chunk.document_id.as_str()).map(|readers| readers.to_vec()).unwrap_or_default();
+    }
+}
+
 /// Refuses a commit that contradicts itself, before anything is written.
 fn check(commit: &Commit, dimension: usize) -> Result<(), Error> {
     let refused = |why: String| Err(Error::Refused(why));
@@ -505,6 +520,12 @@ fn check(commit: &Commit, dimension: usize) -> Result<(), Error> {
     }
     if let Some(id) = commit.remove.iter().find(|id| documents.contains(id.as_str())) {
         return refused(format!("the document {id} is both written and removed"));
+    }
+    let mut granted = BTreeSet::new();
+    for id in commit.readers.iter().map(|change| change.document_id.as_str()) {
+        if documents.contains(id) || commit.remove.iter().any(|gone| gone == id) || !granted.insert(id) {
+            return refused(format!("the readers of the document {id} change twice, or it is written or removed too"));
+        }
     }
     let mut chunks = BTreeSet::new();
     for chunk in &commit.chunks {

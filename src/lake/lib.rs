@@ -39,6 +39,8 @@ mod lexical;
 mod matrix;
 mod pin;
 mod questions;
+mod readers;
+mod regrant;
 mod rows;
 mod serve;
 mod show;
@@ -60,7 +62,7 @@ pub use error::Error;
 pub use format::{
     AskedVector, CatalogRow, Checked, ChunkRow, Column, ColumnKind, Commit, CommitId, DocumentRow, DocumentStatus,
     EdgeRow, EntityRow, Evidence, Exported, FORMAT, Feedback, Filter, GraphNode, GraphPath, GraphStep, Hit,
-    Interaction, Named, Nearest, Neighbor, Neighbors, NeighborsRequest, Numbers, PathRequest, Pin, SearchMode,
+    Interaction, Named, Nearest, Neighbor, Neighbors, NeighborsRequest, Numbers, PathRequest, Pin, Readers, SearchMode,
     SearchRequest, SheetTable, Snapshot, SqlAnswer, SqlColumn, SqlRequest, SqlTable, Stats, Vacuumed, Verdict,
     VersionRow, chunk_id, document_id, entity_id,
 };

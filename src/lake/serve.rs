@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use crate::{
     EmbedSpec, Error, Feedback, Interaction, Lake, VersionRow,
     canary::Keeper,
-    format::{CommitWire, Refusal, Reply, SearchWire, WIRE},
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_WITH_RIGHTS},
 };
 
 /// A commit of some dozens of documents is a few megabytes; vectors are a third of it. One large spreadsheet comes as passages, with
@@ -242,7 +242,8 @@ async fn unpin(State(shared): State<Shared>) -> Answer<()> {
 async fn search(State(shared): State<Shared>, body: Body<SearchWire>) -> Answer<Vec<crate::Hit>> {
     let lake = open(&shared)?;
     let Json(wire) = body?;
-    fitting(lake, wire.format, wire.model)?;
+    let format = if wire.format == WIRE_WITH_RIGHTS { WIRE } else { wire.format };
+    fitting(lake, format, wire.model)?;
     reply(lake.search(wire.request).await?)
 }
 

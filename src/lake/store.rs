@@ -20,12 +20,12 @@ use std::{
 use base::{Clock, CustomerLayout};
 
 use crate::{
-    CatalogRow, Commit, CommitId, DocumentRow, EdgeRow, EmbedSpec, EntityRow, Error, Feedback, Interaction, Pin,
-    VersionRow,
+    CatalogRow, CommitId, DocumentRow, EdgeRow, EmbedSpec, EntityRow, Error, Feedback, Interaction, Pin, VersionRow,
     catalog::{self, CATALOG},
     durable,
     format::CommitRow,
     knowledge::{self, EDGES, ENTITIES},
+    regrant::Regranted,
     rows::{self, CHUNKS, COMMITS, DOCUMENTS, FEEDBACK, INTERACTIONS, VERSIONS},
     table::Table,
     vectors::Vectors,
@@ -283,21 +283,27 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a commit, with the words of its chunks, and returns its number and the address of each chunk's row.
-    pub async fn commit(
-        &mut self,
-        commit: &Commit,
-        terms: &[String],
-        stop: Option<Step>,
-    ) -> Result<(CommitId, Vec<u64>), Error> {
+    /// Gives tables that were made before there were readers their column. Returns whether one lacked it.
+    async fn widen(&mut self) -> Result<bool, Error> {
+        let vectors = self.vectors.widen().await?;
+        let documents = self.documents.widen().await?;
+        Ok(self.chunks.widen().await? || documents || vectors)
+    }
+
+    /// Makes a commit, and returns its number and the address of each chunk's row.
+    pub async fn commit(&mut self, of: &Regranted, stop: Option<Step>) -> Result<(CommitId, Vec<u64>), Error> {
+        let Regranted { commit, terms, kept } = of;
         let ids = commit.upsert.iter().map(|row| &row.id).chain(&commit.remove);
         let gone: BTreeSet<&str> = ids.map(String::as_str).filter(|id| self.document_files.contains_key(*id)).collect();
         if gone.is_empty() && commit.upsert.is_empty() {
             return Ok((CommitId(self.commits()), Vec::new()));
         }
+        // What the documents named, where that is written again too.
+        let known: BTreeSet<&str> = gone.iter().copied().filter(|id| !kept.contains(*id)).collect();
         self.torn = true;
         let before = self.vectors.dataset();
         let mut made = Vec::new();
+        self.widen().await?;
 
         let with_chunks: Vec<&str> = gone.iter().copied().filter(|id| self.chunk_files.contains_key(*id)).collect();
         self.vectors.delete(&with_chunks).await?;
@@ -316,15 +322,15 @@ impl Store {
         let chunks = replace(&mut self.chunks, "document_id", &self.chunk_files, &gone, new, &mut made).await?;
         Step::ChunksWritten.pass(stop)?;
         let new = knowledge::entities_batch(&commit.entities)?;
-        let entities = replace(&mut self.entities, "document_id", &self.entity_files, &gone, new, &mut made).await?;
+        let entities = replace(&mut self.entities, "document_id", &self.entity_files, &known, new, &mut made).await?;
         Step::EntitiesWritten.pass(stop)?;
         let new = knowledge::edges_batch(&commit.edges)?;
-        let edges = replace(&mut self.edges, "document_id", &self.edge_files, &gone, new, &mut made).await?;
+        let edges = replace(&mut self.edges, "document_id", &self.edge_files, &known, new, &mut made).await?;
         Step::EdgesWritten.pass(stop)?;
-        let sheets = self.write_sheets(commit, &gone, &mut made).await?;
+        let sheets = self.write_sheets(commit, &known, &mut made).await?;
         Step::SheetsWritten.pass(stop)?;
         let new = catalog::catalog_batch(&sheets)?;
-        let catalog = replace(&mut self.catalog, "document_id", &self.catalog_files, &gone, new, &mut made).await?;
+        let catalog = replace(&mut self.catalog, "document_id", &self.catalog_files, &known, new, &mut made).await?;
         Step::CatalogWritten.pass(stop)?;
 
         durable::sync(made).await?;
@@ -333,6 +339,8 @@ impl Store {
         for id in &gone {
             self.document_files.remove(*id);
             self.chunk_files.remove(*id);
+        }
+        for id in &known {
             self.entity_files.remove(*id);
             self.edge_files.remove(*id);
             self.catalog_files.remove(*id);
@@ -489,11 +497,12 @@ impl Store {
         if moved {
             self.vectors.compact().await?;
         }
+        let mut changed = self.widen().await?;
         if index {
             self.vectors.refresh_index().await?;
         }
-        let mut changed = self.vectors.version() != before.version_id();
-        if changed {
+        if self.vectors.version() != before.version_id() {
+            changed = true;
             self.vectors.made_since(&before, &mut made);
         }
         let documents = join(&mut self.documents, &mut made).await?;

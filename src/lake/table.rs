@@ -63,19 +63,21 @@ impl Table {
     }
 
     /// Adds columns the layout has and the table has not, as a new version without new rows. Rows that are there have no value in them.
-    pub async fn widen(&mut self) -> Result<(), Error> {
+    /// Returns whether there were such columns.
+    pub async fn widen(&mut self) -> Result<bool, Error> {
         let failed = || Error::table("widen", self.layout.name);
         let known = self.state.schema();
         let wanted: StructType =
             self.layout.schema().as_ref().try_into_kernel().map_err(DeltaTableError::from).map_err(failed())?;
         let missing: Vec<_> = wanted.fields().filter(|field| known.field(field.name()).is_none()).cloned().collect();
         if missing.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let table = load(&self.url).await.map_err(failed())?;
         let table = table.add_columns().with_fields(missing).await.map_err(failed())?;
         self.state = table.snapshot().map_err(failed())?.clone();
-        durable::sync(vec![self.log_file()]).await
+        durable::sync(vec![self.log_file()]).await?;
+        Ok(true)
     }
 
     pub fn version(&self) -> u64 {
@@ -140,7 +142,7 @@ impl Table {
         Ok(path)
     }
 
-    /// Reads one file's rows; with `columns`, only these.
+    /// Reads one file's rows; with `columns`, only these, else all of the layout.
     pub fn read_file(&self, path: &str, columns: Option<&[&str]>) -> Result<Vec<RecordBatch>, Error> {
         let failed = || Error::table("read", self.layout.name);
         let path = self.folder.join(path);
@@ -156,7 +158,11 @@ impl Table {
             .build()
             .map_err(DeltaTableError::from)
             .map_err(failed())?;
-        reader.collect::<Result<_, _>>().map_err(DeltaTableError::from).map_err(failed())
+        let batches: Vec<_> = reader.collect::<Result<_, _>>().map_err(DeltaTableError::from).map_err(failed())?;
+        match columns {
+            Some(_) => Ok(batches),
+            None => batches.into_iter().map(|batch| self.layout.widened(batch)).collect(),
+        }
     }
 
     /// Returns the table's folder, by its real path.

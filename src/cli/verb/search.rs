@@ -1,6 +1,6 @@
 use std::{fmt::Write as _, path::Path};
 
-use base::{Exit, file};
+use base::{Exit, Rights, file};
 use engine::Embedding;
 use lake::{Access, Filter, Hit, SearchRequest};
 use serde::Deserialize;
@@ -35,7 +35,9 @@ pub async fn run(context: &Context, args: &SearchArgs) -> Outcome {
         folders: args.folder.clone(),
         documents: args.document.clone(),
     };
-    let finder = Finder { lake, embedding, mode: args.mode, filter };
+    // Whoever types this may read the tables anyway.
+    let rights = args.as_groups.clone().map_or(Rights::All, Rights::Of);
+    let finder = Finder { lake, embedding, mode: args.mode, filter, rights };
     match (&args.query, &args.queries, &args.run) {
         (Some(query), ..) => {
             let hits = finder.find(query, args.k).await?;
@@ -53,6 +55,7 @@ struct Finder {
     embedding: Option<Embedding>,
     mode: SearchMode,
     filter: Filter,
+    rights: Rights,
 }
 
 impl Finder {
@@ -66,7 +69,8 @@ impl Finder {
             SearchMode::Vector => lake::SearchMode::Vector,
             SearchMode::Lexical => lake::SearchMode::Lexical,
         };
-        let request = SearchRequest { mode, filter: self.filter.clone(), ..SearchRequest::hybrid(text, vector, k) };
+        let (filter, rights) = (self.filter.clone(), self.rights.clone());
+        let request = SearchRequest { mode, filter, rights, ..SearchRequest::hybrid(text, vector, k) };
         Ok(self.lake.search(request).await?)
     }
 }

@@ -80,6 +80,7 @@ async fn a_search_among_200_000_passages_stays_below_50_ms_and_misses_nothing() 
                     place: Place::default(),
                     language: Some(if number % 3 == 0 { "en" } else { "de" }.to_owned()),
                     token_count: 100,
+                    readers: Vec::new(),
                     vector,
                 });
             }
@@ -98,6 +99,7 @@ async fn a_search_among_200_000_passages_stays_below_50_ms_and_misses_nothing() 
                 reason: None,
                 chunk_count: PER_DOCUMENT as u32,
                 ingested_ms: 1,
+                readers: Vec::new(),
                 metadata: Default::default(),
             });
         }
