@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use base::Clock;
-use lake::{Commit, DocumentStatus, Readers, SheetTable};
+use extract::worker::Pool;
+use lake::{Catalogue, Commit, DocumentRow, DocumentStatus, Readers, SheetTable};
 use tokio::{sync::mpsc::Receiver, time::Instant};
 
 use crate::{
     Error,
     admission::Admission,
+    catalogue::{CATALOGUE_KEY, is_catalogue, put_aside},
     classify::Classifier,
     format::Event,
     item::{Item, Origin},
@@ -34,6 +36,8 @@ const REMOVALS: usize = 1_000;
 /// Writes to the lake.
 pub(crate) struct Committer<'a> {
     pub lake: &'a lake::Access,
+    /// Where catalogues are read for their rows.
+    pub pool: &'a Pool,
     pub twins: &'a Twins,
     pub admission: &'a Admission,
     pub ledger: &'a Ledger,
@@ -123,6 +127,7 @@ impl Committer<'_> {
                 table_bytes = 0;
             }
             table_bytes += more_bytes;
+            commit.catalogues.extend(self.catalogue(&mut row, &file).await?);
             commit.upsert.push(row);
             commit.chunks.extend(rows.chunks);
             commit.entities.extend(rows.entities);
@@ -131,6 +136,26 @@ impl Committer<'_> {
             put_down.push((file, origin));
         }
         self.put_down(commit, put_down).await
+    }
+
+    /// Puts the rows of a catalogue aside and takes note of it in its document.
+    async fn catalogue(&self, row: &mut DocumentRow, file: &Follower) -> Result<Option<Catalogue>, Error> {
+        if row.status != DocumentStatus::Searchable || !is_catalogue(&row.format) {
+            return Ok(None);
+        }
+        let timer = self.meter.start(Stage::Extract);
+        let read = put_aside(self.pool, self.lake, &row.id, &file.todo.path).await;
+        timer.stop();
+        let (named, fault) = read?;
+        let note = match fault {
+            None => "rows".to_owned(),
+            Some(fault) => {
+                tracing::info!(document.path = %row.path, fault, "the products of a catalogue end before it does");
+                format!("its products end before it does: {fault}")
+            }
+        };
+        row.metadata.insert(CATALOGUE_KEY.to_owned(), note);
+        Ok(Some(named))
     }
 
     async fn put_down(&self, commit: Commit, put_down: Vec<(Follower, Origin)>) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use lake::{DocumentRow, DocumentStatus, Readers};
 
 use crate::{
+    catalogue::{CATALOGUE_KEY, is_catalogue},
     format::{FolderReport, FolderState},
     handled::HANDLERS_KEY,
     name,
@@ -154,7 +155,11 @@ pub(crate) fn is_current(row: &DocumentRow, options: Options) -> bool {
     };
     let seen = row.metadata.get(HANDLERS_KEY);
     let is_settled = seen.is_none_or(|seen| *seen == options.handlers.to_string());
-    is_final && is_settled && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
+    // One of before there were rows of products is read for them.
+    let has_rows = !is_catalogue(&row.format)
+        || row.status != DocumentStatus::Searchable
+        || row.metadata.contains_key(CATALOGUE_KEY);
+    is_final && is_settled && has_rows && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
 }
 
 /// Returns whether the row still has the size and time of the file.

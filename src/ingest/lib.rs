@@ -19,6 +19,7 @@
 
 mod acl;
 mod admission;
+mod catalogue;
 mod classify;
 mod commit;
 mod correct;

@@ -127,6 +127,7 @@ pub async fn run(
     };
     let committer = Committer {
         lake: &job.lake,
+        pool: &job.pool,
         twins: &twins,
         admission: &admission,
         ledger: &ledger,

@@ -1,5 +1,7 @@
 //! The flow with a real lake, a real model and real files.
 
+mod catalogue;
+
 use std::{
     collections::BTreeMap,
     ffi::OsStr,

@@ -7,9 +7,9 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit, Interaction,
-    Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest, SqlTable, Stats,
-    Vacuumed, VersionRow,
+    CataloguePart, Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit,
+    Interaction, Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest,
+    SqlTable, Stats, Vacuumed, VersionRow,
     format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_WITH_RIGHTS},
 };
 
@@ -96,6 +96,11 @@ impl Client {
     pub async fn commit(&self, commit: Commit) -> Result<CommitId, Error> {
         let wire = CommitWire { format: WIRE, model: self.spec.model, commit };
         self.post("commit", &wire).await
+    }
+
+    /// See [`Lake::put_aside`](crate::Lake::put_aside).
+    pub async fn put_aside(&self, part: &CataloguePart) -> Result<(), Error> {
+        self.post("catalogue", part).await
     }
 
     /// See [`Lake::refresh`](crate::Lake::refresh).

@@ -3,6 +3,7 @@
 //! The tables are written by [`Lake`](crate::Lake) alone and may be read by anyone. The wire types are written by
 //! [`Client`](crate::Client) and read by [`serve`](crate::serve), and the other way round; both come from the same binary.
 
+mod catalogue;
 mod knowledge;
 mod tables;
 mod upkeep;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use base::{Digest, Place, Rights};
 use serde::{Deserialize, Serialize};
 
+pub use catalogue::{Catalogue, CataloguePart, FeatureRow, PriceRow, ProductRow};
 pub use knowledge::{
     EdgeRow, EntityRow, Evidence, GraphNode, GraphPath, GraphStep, Named, Neighbor, Neighbors, NeighborsRequest,
     PathRequest, entity_id,
@@ -30,7 +32,7 @@ pub(crate) const WIRE_WITH_RIGHTS: u32 = 2;
 
 /// The version of the tables this program writes.
 ///
-/// Version 2 added the tables `entities`, `edges` and `catalog`, their columns in `commits`, and the column `readers`. A program of version 1 refuses the
+/// Version 2 added the tables `entities`, `edges`, `catalog`, `products`, `features` and `prices`, their columns in `commits`, and the column `readers`. A program of version 1 refuses the
 /// rows of version 2: it would leave edges of documents it removes. This program reads both, and its first commit makes a lake of
 /// version 1 one of version 2.
 pub const FORMAT: u32 = 2;
@@ -169,6 +171,9 @@ pub struct Commit {
     /// The spreadsheet tables of the documents in `upsert`.
     #[serde(default)]
     pub tables: Vec<SheetTable>,
+    /// The rows that were put aside for documents in `upsert`: see [`Lake::put_aside`](crate::Lake::put_aside).
+    #[serde(default)]
+    pub catalogues: Vec<Catalogue>,
 }
 
 /// Who may read a document from now on.
@@ -387,6 +392,9 @@ pub(crate) struct CommitRow {
     pub entities: u64,
     pub edges: u64,
     pub catalog: u64,
+    pub products: u64,
+    pub features: u64,
+    pub prices: u64,
     /// The newest journal file whose lines are in the tables.
     pub journal: u64,
     pub model: Digest,

@@ -15,8 +15,8 @@ use base::{Clock, CustomerLayout, Digest, file::Lock};
 use futures::future::BoxFuture;
 
 use crate::{
-    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, Pin, SearchMode,
-    SearchRequest, Stats, VersionRow,
+    CataloguePart, ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, Pin,
+    SearchMode, SearchRequest, Stats, VersionRow,
     analysis::Analyzer,
     format::JournalLine,
     graph::Graph,
@@ -214,6 +214,16 @@ impl Lake {
             self.upkeep(&mut store, false).await?;
         }
         Ok(id)
+    }
+
+    /// Puts some rows of a catalogue aside, until the commit of its document names them. Nobody sees them before.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a part out of turn: begin again with the first.
+    pub async fn put_aside(&self, part: CataloguePart) -> Result<(), Error> {
+        self.writable()?;
+        let this = self.clone();
+        tokio::spawn(async move { this.store().await?.put_aside(&part).await }).await?
     }
 
     async fn upkeep(&self, store: &mut Store, index: bool) -> Result<(), Error> {
@@ -559,6 +569,13 @@ fn check_knowledge(commit: &Commit, documents: &BTreeSet<&str>) -> Result<(), Er
         let ends = [&row.from_id, &row.to_id];
         if !ends.iter().all(|end| named.contains(&(row.document_id.as_str(), end.as_str()))) {
             return refused(format!("an edge `{}` joins what its document does not name", row.kind));
+        }
+    }
+    let mut catalogues = BTreeSet::new();
+    for named in &commit.catalogues {
+        let document = named.document_id.as_str();
+        if !documents.contains(document) || !catalogues.insert(document) {
+            return refused("a catalogue stands twice, or belongs to no document of its commit".to_owned());
         }
     }
     let mut places = BTreeSet::new();

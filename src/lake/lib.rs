@@ -1,6 +1,6 @@
 //! The lake keeps what a customer's documents say, finds it, and keeps what people asked.
 //!
-//! Below the customer's `lakehouse` folder stand Delta tables (`documents`, `chunks`, `entities`, `edges`, `catalog`,
+//! Below the customer's `lakehouse` folder stand Delta tables (`documents`, `chunks`, `entities`, `edges`, `products`, `features`, `prices`, `catalog`,
 //! `interactions`, `feedback`, `versions`, `commits`, and in `sheets` one for each table of a spreadsheet) and one Lance dataset
 //! (`chunks`, with vectors and a BM25 index). Any reader of these formats can open them; what belongs together is named by the
 //! newest row of `commits`.
@@ -19,6 +19,7 @@ mod access;
 mod analysis;
 mod canary;
 mod catalog;
+mod catalogue;
 mod cells;
 mod client;
 mod codes;
@@ -60,11 +61,11 @@ pub use access::Access;
 pub use client::Client;
 pub use error::Error;
 pub use format::{
-    AskedVector, CatalogRow, Checked, ChunkRow, Column, ColumnKind, Commit, CommitId, DocumentRow, DocumentStatus,
-    EdgeRow, EntityRow, Evidence, Exported, FORMAT, Feedback, Filter, GraphNode, GraphPath, GraphStep, Hit,
-    Interaction, Named, Nearest, Neighbor, Neighbors, NeighborsRequest, Numbers, PathRequest, Pin, Readers, SearchMode,
-    SearchRequest, SheetTable, Snapshot, SqlAnswer, SqlColumn, SqlRequest, SqlTable, Stats, Vacuumed, Verdict,
-    VersionRow, chunk_id, document_id, entity_id,
+    AskedVector, CatalogRow, Catalogue, CataloguePart, Checked, ChunkRow, Column, ColumnKind, Commit, CommitId,
+    DocumentRow, DocumentStatus, EdgeRow, EntityRow, Evidence, Exported, FORMAT, FeatureRow, Feedback, Filter,
+    GraphNode, GraphPath, GraphStep, Hit, Interaction, Named, Nearest, Neighbor, Neighbors, NeighborsRequest, Numbers,
+    PathRequest, Pin, PriceRow, ProductRow, Readers, SearchMode, SearchRequest, SheetTable, Snapshot, SqlAnswer,
+    SqlColumn, SqlRequest, SqlTable, Stats, Vacuumed, Verdict, VersionRow, chunk_id, document_id, entity_id,
 };
 pub use lake::{EmbedSpec, Lake};
 pub use serve::serve;

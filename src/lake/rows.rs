@@ -304,6 +304,9 @@ pub(crate) const COMMITS: Layout = Layout {
         ("entities", Long, Yes),
         ("edges", Long, Yes),
         ("catalog", Long, Yes),
+        ("products", Long, Yes),
+        ("features", Long, Yes),
+        ("prices", Long, Yes),
     ],
 };
 
@@ -325,6 +328,9 @@ pub(crate) fn commits_batch(rows: &[CommitRow]) -> Result<RecordBatch, Error> {
         longs(rows.iter().map(|row| long(row.entities))),
         longs(rows.iter().map(|row| long(row.edges))),
         longs(rows.iter().map(|row| long(row.catalog))),
+        longs(rows.iter().map(|row| long(row.products))),
+        longs(rows.iter().map(|row| long(row.features))),
+        longs(rows.iter().map(|row| long(row.prices))),
     ])
 }
 
@@ -356,6 +362,9 @@ pub(crate) fn commits_rows(batch: &RecordBatch) -> Result<Vec<CommitRow>, Error>
             entities: later("entities")?,
             edges: later("edges")?,
             catalog: later("catalog")?,
+            products: later("products")?,
+            features: later("features")?,
+            prices: later("prices")?,
             journal: number("journal")?,
             model: model.parse().map_err(|_| read.damaged(format!("`{model}` is no digest")))?,
         })

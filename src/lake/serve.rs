@@ -85,6 +85,7 @@ pub(crate) async fn serve_lake(
 fn router(shared: Shared) -> Router {
     let guarded = Router::new()
         .route("/v1/commit", post(commit))
+        .route("/v1/catalogue", post(put_aside))
         .route("/v1/refresh", post(refresh))
         .route("/v1/pin", post(pin).delete(unpin))
         .route("/v1/search", post(search))
@@ -223,6 +224,10 @@ async fn commit(State(shared): State<Shared>, body: Body<CommitWire>) -> Answer<
     let Json(wire) = body?;
     fitting(lake, wire.format, wire.model)?;
     reply(lake.commit(wire.commit).await?)
+}
+
+async fn put_aside(State(shared): State<Shared>, body: Body<crate::CataloguePart>) -> Answer<()> {
+    reply(open(&shared)?.put_aside(body?.0).await?)
 }
 
 async fn refresh(State(shared): State<Shared>) -> Answer<()> {

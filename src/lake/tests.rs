@@ -1,5 +1,6 @@
 //! The room at its face: what a user of the lake can rely on.
 
+mod catalogue;
 mod knowledge;
 mod rights;
 mod scale;
@@ -11,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Access, ChunkRow, Client, Commit, CommitId, DocumentRow, DocumentStatus, EmbedSpec, Error, Feedback, Filter,
-    Interaction, Lake, SearchMode, SearchRequest, Verdict, VersionRow, chunk_id, document_id, rows, serve::serve_lake,
-    store::Step, table::Table, vectors::Vectors,
+    Interaction, Lake, SearchMode, SearchRequest, SqlRequest, Verdict, VersionRow, chunk_id, document_id, rows,
+    serve::serve_lake, store::Step, table::Table, vectors::Vectors,
 };
 
 const DIMENSION: usize = 8;
@@ -143,6 +144,13 @@ async fn check_stored(home: &Home) {
     let catalog = table(crate::catalog::CATALOG).await.unwrap();
     let versions = (entities.version(), edges.version(), catalog.version());
     assert_eq!(versions, (newest.entities, newest.edges, newest.catalog));
+    for (layout, version) in [
+        (crate::catalogue::PRODUCTS, newest.products),
+        (crate::catalogue::FEATURES, newest.features),
+        (crate::catalogue::PRICES, newest.prices),
+    ] {
+        assert_eq!(table(layout).await.unwrap().version(), version, "{}", layout.name);
+    }
     let mut known = Vec::new();
     for batch in documents.read().unwrap() {
         known.extend(rows::documents_rows(&batch).unwrap().into_iter().map(|row| row.id));

@@ -15,11 +15,14 @@ use crate::{
 use super::Store;
 
 /// The names no spreadsheet's table gets.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 14] = [
     "documents",
     "chunks",
     "entities",
     "edges",
+    "products",
+    "features",
+    "prices",
     "catalog",
     "interactions",
     "feedback",
@@ -54,7 +57,7 @@ pub(crate) enum Which {
 }
 
 /// Returns the names of the lake's own tables that can be asked, each with what it holds.
-fn asked() -> [(&'static str, &'static str); 5] {
+fn asked() -> [(&'static str, &'static str); 8] {
     [
         ("documents", "every file that was read, with what became of it"),
         ("chunks", "the passages of the documents"),
@@ -63,13 +66,16 @@ fn asked() -> [(&'static str, &'static str); 5] {
             "what documents name: products, certificates, standards, companies, complaints; a row per document",
         ),
         ("edges", "how what they name belongs together, and where that was read"),
+        ("products", "the products of catalogues (BMEcat, ETIM xChange); a row per product and language"),
+        ("features", "the features of these products; a row per value"),
+        ("prices", "the prices of these products"),
         ("catalog", "the tables of spreadsheets"),
     ]
 }
 
 impl CommitRow {
     /// Returns the version of each Delta table.
-    pub(super) fn versions(&self) -> [(&'static str, u64); 8] {
+    pub(super) fn versions(&self) -> [(&'static str, u64); 11] {
         [
             ("documents", self.documents),
             ("chunks", self.chunks),
@@ -79,6 +85,9 @@ impl CommitRow {
             ("entities", self.entities),
             ("edges", self.edges),
             ("catalog", self.catalog),
+            ("products", self.products),
+            ("features", self.features),
+            ("prices", self.prices),
         ]
     }
 }
