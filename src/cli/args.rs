@@ -579,6 +579,9 @@ pub struct SearchArgs {
     /// Only what somebody in these groups may read; `user:NAME` stands for a person
     #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
     pub as_groups: Option<Vec<String>>,
+    /// Search the lake as it was after this commit (see `0711 lake snapshot list`)
+    #[arg(long, value_name = "COMMIT")]
+    pub at: Option<u64>,
     /// Many queries: lines of {"id","text"}
     #[arg(long, value_name = "FILE.jsonl", requires = "run", conflicts_with = "query")]
     pub queries: Option<PathBuf>,

@@ -10,7 +10,7 @@ use crate::{
     CataloguePart, Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit,
     Interaction, Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest,
     SqlTable, Stats, Vacuumed, VersionRow,
-    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_WITH_RIGHTS},
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_LIMITED},
 };
 
 /// A lake that another process serves.
@@ -120,7 +120,8 @@ impl Client {
 
     /// See [`Lake::search`](crate::Lake::search).
     pub async fn search(&self, request: SearchRequest) -> Result<Vec<Hit>, Error> {
-        let format = if request.rights.is_all() { WIRE } else { WIRE_WITH_RIGHTS };
+        let is_plain = request.rights.is_all() && request.at.is_none();
+        let format = if is_plain { WIRE } else { WIRE_LIMITED };
         let wire = SearchWire { format, model: self.spec.model, request };
         self.post("search", &wire).await
     }

@@ -26,9 +26,9 @@ pub use upkeep::{Checked, Exported, Nearest, Snapshot, Vacuumed};
 /// The version of the wire: questions, commits and their answers. What was added since has defaults.
 pub(crate) const WIRE: u32 = 1;
 
-/// The version of a question on behalf of somebody with limited rights. A lake that knows no rights refuses it, where it would answer to
-/// everything if the rights were just one more field.
-pub(crate) const WIRE_WITH_RIGHTS: u32 = 2;
+/// The version of a question on behalf of somebody with limited rights, or about an older commit. A lake that knows of neither refuses it,
+/// where it would answer another question if they were just more fields.
+pub(crate) const WIRE_LIMITED: u32 = 2;
 
 /// The version of the tables this program writes.
 ///
@@ -229,6 +229,9 @@ pub struct SearchRequest {
     /// On whose behalf: for whoever may not read a document, it does not exist.
     #[serde(default, skip_serializing_if = "Rights::is_all")]
     pub rights: Rights,
+    /// The lake as it was after this commit; the newest when absent. An older one is read for the question, which takes seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<CommitId>,
 }
 
 /// What passages must be, decided before anything is ranked, so that `k` hits are `k` fitting ones. An empty list asks for
@@ -260,6 +263,7 @@ impl SearchRequest {
             candidates: k.max(100),
             filter: Filter::default(),
             rights: Rights::All,
+            at: None,
         }
     }
 }

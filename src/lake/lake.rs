@@ -13,6 +13,7 @@ use std::{
 use base::{Clock, CustomerLayout, Digest, file::Lock};
 
 use futures::future::BoxFuture;
+use lance::Dataset;
 
 use crate::{
     CataloguePart, ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, Pin,
@@ -26,7 +27,7 @@ use crate::{
     regrant::Regranted,
     store::{Step, Store},
     tongue::language_of,
-    vectors::take,
+    vectors::{self, take},
 };
 
 /// The model the vectors are made by. A lake holds vectors of one model only.
@@ -75,7 +76,7 @@ impl Lake {
     pub(crate) async fn open_at(layout: &CustomerLayout, spec: EmbedSpec, clock: Clock) -> Result<Self, Error> {
         let lock = Lock::try_acquire(&layout.lake_lock(), "serve lake")?;
         let (store, documents) = Store::open(layout, spec, clock).await?;
-        let index = load(&store, documents, spec).await?;
+        let index = load(store.vectors.dataset(), documents, spec).await?;
         let journal = Journal::open(layout.lakehouse().join("journal"), store.journal())?;
         let lake = Self {
             inner: Arc::new(Inner {
@@ -148,7 +149,7 @@ impl Lake {
         let mut store = self.inner.store.lock().await;
         if store.is_torn() {
             let (fresh, documents) = Store::open(&self.inner.layout, self.inner.spec, self.inner.clock).await?;
-            let index = load(&fresh, documents, self.inner.spec).await?;
+            let index = load(fresh.vectors.dataset(), documents, self.inner.spec).await?;
             *self.index_mut() = index;
             *self.graph_mut() = None;
             *store = fresh;
@@ -293,30 +294,44 @@ impl Lake {
             (SearchMode::Hybrid, None) => SearchMode::Lexical,
             (mode, _) => mode,
         };
+        let older = match request.at {
+            Some(at) => Some(self.index_at(at).await?),
+            None => None,
+        };
         let this = self.clone();
-        let (dataset, candidates) = tokio::task::spawn_blocking(move || {
-            let query = match mode {
-                SearchMode::Vector => Vec::new(),
-                SearchMode::Hybrid | SearchMode::Lexical => this.inner.analyzer.query(&request.text),
-            };
-            let index = this.index();
-            let found = index.search(&Wanted {
-                words: &query,
-                language: language_of(&request.text),
-                vector: request.vector.as_deref(),
-                mode,
-                k: request.k,
-                candidates: request.candidates,
-                filter: &request.filter,
-                rights: &request.rights,
-            });
-            (index.dataset.clone(), found)
+        let (dataset, candidates) = tokio::task::spawn_blocking(move || match older {
+            Some(index) => this.find(&index, &request, mode),
+            None => this.find(&this.index(), &request, mode),
         })
         .await?;
         // The addresses belong to the dataset version taken with them: a commit meanwhile changes nothing here.
         let rows: Vec<u64> = candidates.iter().map(|candidate| candidate.row).collect();
         let chunks = take(&dataset, &rows).await?;
         Ok(candidates.into_iter().zip(chunks).enumerate().map(hit).collect())
+    }
+
+    fn find(&self, index: &Index, request: &SearchRequest, mode: SearchMode) -> (Arc<Dataset>, Vec<Candidate>) {
+        let query = match mode {
+            SearchMode::Vector => Vec::new(),
+            SearchMode::Hybrid | SearchMode::Lexical => self.inner.analyzer.query(&request.text),
+        };
+        let found = index.search(&Wanted {
+            words: &query,
+            language: language_of(&request.text),
+            vector: request.vector.as_deref(),
+            mode,
+            k: request.k,
+            candidates: request.candidates,
+            filter: &request.filter,
+            rights: &request.rights,
+        });
+        (index.dataset.clone(), found)
+    }
+
+    /// Reads an older commit for a search: all its vectors, as at the start.
+    async fn index_at(&self, at: CommitId) -> Result<Index, Error> {
+        let (dataset, documents) = self.store().await?.passages_at(at).await?;
+        load(dataset, documents, self.inner.spec).await
     }
 
     /// Returns all documents, in the order of their ids.
@@ -480,24 +495,22 @@ impl Lake {
     }
 }
 
-async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Result<Index, Error> {
-    let mut index = Index::new(store.vectors.dataset(), spec.dimension);
+async fn load(dataset: Dataset, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Result<Index, Error> {
+    let mut index = Index::new(dataset.clone(), spec.dimension);
     documents.into_iter().for_each(|row| index.insert_document(row));
     let mut strays = 0_u64;
-    store
-        .vectors
-        .load(|chunk| {
-            let known = index.insert_chunk(Entry {
-                id: &chunk.id,
-                document_id: &chunk.document_id,
-                terms: &chunk.terms,
-                language: chunk.language.as_deref(),
-                vector: &chunk.vector,
-                row: chunk.row,
-            });
-            strays += u64::from(!known);
-        })
-        .await?;
+    vectors::load(&dataset, |chunk| {
+        let known = index.insert_chunk(Entry {
+            id: &chunk.id,
+            document_id: &chunk.document_id,
+            terms: &chunk.terms,
+            language: chunk.language.as_deref(),
+            vector: &chunk.vector,
+            row: chunk.row,
+        });
+        strays += u64::from(!known);
+    })
+    .await?;
     if strays > 0 {
         return Err(Error::Damaged { table: "chunks", what: format!("{strays} chunks belong to no document") });
     }

@@ -1,12 +1,13 @@
 //! The lake keeps what a customer's documents say, finds it, and keeps what people asked.
 //!
-//! Below the customer's `lakehouse` folder stand Delta tables (`documents`, `chunks`, `entities`, `edges`, `products`, `features`, `prices`, `catalog`,
-//! `interactions`, `feedback`, `versions`, `commits`, and in `sheets` one for each table of a spreadsheet) and one Lance dataset
-//! (`chunks`, with vectors and a BM25 index). Any reader of these formats can open them; what belongs together is named by the
+//! Below the customer's `lakehouse` folder stand Delta tables (`documents`, `chunks`, `entities`, `edges`, `products`, `features`,
+//! `prices`, `catalog`, `interactions`, `feedback`, `versions`, `commits`, and in `sheets` one for each table of a spreadsheet)
+//! and one Lance dataset (`chunks`, with vectors and a BM25 index). Any reader of these formats can open them; what belongs together is named by the
 //! newest row of `commits`.
 //!
 //! Invariants:
 //! - one process writes, under the lock; others use its HTTP API ([`serve`], [`Client`]) or read the tables;
+//! - for whoever may not read a document it does not exist: not in their hits, nor in what those are weighed by;
 //! - a commit is seen whole or not at all, by searches, by outside readers, and after `kill -9` at any instant;
 //! - an accepted interaction is on the disk before the call returns;
 //! - vectors of two models never meet: a lake made with another model does not open.

@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use crate::{
     EmbedSpec, Error, Feedback, Interaction, Lake, VersionRow,
     canary::Keeper,
-    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_WITH_RIGHTS},
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_LIMITED},
 };
 
 /// A commit of some dozens of documents is a few megabytes; vectors are a third of it. One large spreadsheet comes as passages, with
@@ -247,7 +247,7 @@ async fn unpin(State(shared): State<Shared>) -> Answer<()> {
 async fn search(State(shared): State<Shared>, body: Body<SearchWire>) -> Answer<Vec<crate::Hit>> {
     let lake = open(&shared)?;
     let Json(wire) = body?;
-    let format = if wire.format == WIRE_WITH_RIGHTS { WIRE } else { wire.format };
+    let format = if wire.format == WIRE_LIMITED { WIRE } else { wire.format };
     fitting(lake, format, wire.model)?;
     reply(lake.search(wire.request).await?)
 }

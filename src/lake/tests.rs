@@ -410,6 +410,28 @@ async fn modes_keep_their_own_order_and_hybrid_never_loses_what_vectors_know() {
 }
 
 #[tokio::test]
+async fn an_older_commit_is_searched_as_it_was() {
+    let home = home();
+    let lake = home.open().await;
+    lake.commit(write("a.txt", &["alpha eins", "beta"])).await.unwrap();
+    lake.commit(write("b.txt", &["alpha zwei"])).await.unwrap();
+    let search = |at: Option<u64>| {
+        lake.search(SearchRequest { at: at.map(CommitId), ..SearchRequest::hybrid("alpha", Some(towards(0)), 10) })
+    };
+    let second = search(None).await.unwrap();
+    lake.commit(write("a.txt", &["gamma"])).await.unwrap();
+    lake.commit(remove("b.txt")).await.unwrap();
+    lake.refresh().await.unwrap();
+    assert_eq!(search(Some(2)).await.unwrap(), second);
+    let paths = |hits: Vec<crate::Hit>| hits.into_iter().map(|hit| hit.document).collect::<Vec<_>>();
+    assert_eq!(paths(search(Some(1)).await.unwrap()), ["a.txt", "a.txt"]);
+    assert_eq!(paths(search(None).await.unwrap()), ["a.txt"]);
+    assert!(matches!(search(Some(99)).await, Err(Error::Refused(_))));
+    lake.vacuum(1).await.unwrap();
+    assert!(matches!(search(Some(2)).await, Err(Error::Refused(_))), "a vacuum let go of it");
+}
+
+#[tokio::test]
 async fn contradictions_are_refused_before_anything_is_written() {
     let home = home();
     let lake = home.open().await;

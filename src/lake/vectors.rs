@@ -177,31 +177,24 @@ impl Vectors {
         self.dataset.checkout_latest().await.map_err(failed())
     }
 
-    /// Streams everything the index in memory needs, fragment by fragment.
-    pub async fn load(&self, mut each: impl FnMut(Loaded)) -> Result<(), Error> {
-        let failed = || Error::vectors("read");
-        let mut scan = self.dataset.scan();
-        scan.project(&["id", "document_id", "language", TERMS, VECTOR]).map_err(failed())?;
-        scan.with_row_id().scan_in_order(true);
-        let mut batches = scan.try_into_stream().await.map_err(failed())?;
-        while let Some(batch) = batches.try_next().await.map_err(failed())? {
-            let read = CHUNKS.read(&batch);
-            let (id, document) = (read.texts("id")?, read.texts("document_id")?);
-            let (terms, language) = (read.texts(TERMS)?, read.texts("language")?);
-            let other = || read.damaged("the column `_rowid` has another type".to_owned());
-            let rows = read.column("_rowid")?.as_primitive_opt::<UInt64Type>().ok_or_else(other)?;
-            for row in 0..batch.num_rows() {
-                each(Loaded {
-                    id: id.value(row).to_owned(),
-                    document_id: document.value(row).to_owned(),
-                    terms: terms.value(row).to_owned(),
-                    language: language.is_valid(row).then(|| language.value(row).to_owned()),
-                    vector: vector(&read, row)?,
-                    row: rows.value(row),
-                });
+    /// Returns the dataset at an older version.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is not there any more.
+    pub async fn at(&self, version: u64) -> Result<Dataset, Error> {
+        let gone = |error: lance::Error| match error {
+            lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. } => {
+                Error::Refused("the passages of this commit are not there any more: a cleaning removed them".to_owned())
             }
-        }
-        Ok(())
+            error => Error::vectors("open")(error),
+        };
+        self.dataset.checkout_version(version).await.map_err(gone)
+    }
+
+    /// Streams everything the index in memory needs, fragment by fragment.
+    #[cfg(test)]
+    pub async fn load(&self, each: impl FnMut(Loaded)) -> Result<(), Error> {
+        load(&self.dataset, each).await
     }
 
     /// Streams ids and addresses only: what compaction changes.
@@ -323,6 +316,33 @@ fn row_files(dataset: &Dataset) -> BTreeSet<String> {
         }
     }
     files
+}
+
+/// Streams everything the index in memory needs, fragment by fragment.
+pub(crate) async fn load(dataset: &Dataset, mut each: impl FnMut(Loaded)) -> Result<(), Error> {
+    let failed = || Error::vectors("read");
+    let mut scan = dataset.scan();
+    scan.project(&["id", "document_id", "language", TERMS, VECTOR]).map_err(failed())?;
+    scan.with_row_id().scan_in_order(true);
+    let mut batches = scan.try_into_stream().await.map_err(failed())?;
+    while let Some(batch) = batches.try_next().await.map_err(failed())? {
+        let read = CHUNKS.read(&batch);
+        let (id, document) = (read.texts("id")?, read.texts("document_id")?);
+        let (terms, language) = (read.texts(TERMS)?, read.texts("language")?);
+        let other = || read.damaged("the column `_rowid` has another type".to_owned());
+        let rows = read.column("_rowid")?.as_primitive_opt::<UInt64Type>().ok_or_else(other)?;
+        for row in 0..batch.num_rows() {
+            each(Loaded {
+                id: id.value(row).to_owned(),
+                document_id: document.value(row).to_owned(),
+                terms: terms.value(row).to_owned(),
+                language: language.is_valid(row).then(|| language.value(row).to_owned()),
+                vector: vector(&read, row)?,
+                row: rows.value(row),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Returns chunks without vectors by their addresses, in the order given.

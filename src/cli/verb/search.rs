@@ -2,7 +2,7 @@ use std::{fmt::Write as _, path::Path};
 
 use base::{Exit, Rights, file};
 use engine::Embedding;
-use lake::{Access, Filter, Hit, SearchRequest};
+use lake::{Access, CommitId, Filter, Hit, SearchRequest};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -37,7 +37,7 @@ pub async fn run(context: &Context, args: &SearchArgs) -> Outcome {
     };
     // Whoever types this may read the tables anyway.
     let rights = args.as_groups.clone().map_or(Rights::All, Rights::Of);
-    let finder = Finder { lake, embedding, mode: args.mode, filter, rights };
+    let finder = Finder { lake, embedding, mode: args.mode, filter, rights, at: args.at.map(CommitId) };
     match (&args.query, &args.queries, &args.run) {
         (Some(query), ..) => {
             let hits = finder.find(query, args.k).await?;
@@ -56,6 +56,7 @@ struct Finder {
     mode: SearchMode,
     filter: Filter,
     rights: Rights,
+    at: Option<CommitId>,
 }
 
 impl Finder {
@@ -70,8 +71,14 @@ impl Finder {
             SearchMode::Lexical => lake::SearchMode::Lexical,
         };
         let (filter, rights) = (self.filter.clone(), self.rights.clone());
-        let request = SearchRequest { mode, filter, rights, ..SearchRequest::hybrid(text, vector, k) };
-        Ok(self.lake.search(request).await?)
+        let request = SearchRequest { mode, filter, rights, at: self.at, ..SearchRequest::hybrid(text, vector, k) };
+        match self.lake.search(request).await {
+            Err(lake::Error::Refused(why)) if self.at.is_some() => {
+                let failure = Failure::new(Exit::Usage, why).during("this commit cannot be searched");
+                Err(failure.remedy("`0711 lake snapshot list` shows the commits"))
+            }
+            found => Ok(found?),
+        }
     }
 }
 

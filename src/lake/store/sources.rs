@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use base::CustomerLayout;
+use lance::Dataset;
 
 use crate::{
-    CatalogRow, CommitId, Error,
+    CatalogRow, CommitId, DocumentRow, Error,
     catalog::{self, CATALOG},
     format::{CommitRow, SqlTable},
     rows::{self, COMMITS},
@@ -147,15 +148,18 @@ fn unknown(at: Option<CommitId>, newest: u64) -> Error {
     Error::Refused(format!("there is no commit {id}; the newest is {newest}"))
 }
 
-async fn sheets(catalog: &Table, version: u64) -> Result<Vec<CatalogRow>, Error> {
-    let gone = |error: Error| match error {
+fn vacuumed(error: Error) -> Error {
+    match error {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Error::Refused("this commit is not there any more: a vacuum removed it".to_owned())
         }
         error => error,
-    };
+    }
+}
+
+async fn sheets(catalog: &Table, version: u64) -> Result<Vec<CatalogRow>, Error> {
     let mut rows = Vec::new();
-    for batch in catalog.read_at(version).await.map_err(gone)? {
+    for batch in catalog.read_at(version).await.map_err(vacuumed)? {
         rows.extend(catalog::catalog_rows(&batch)?);
     }
     Ok(rows)
@@ -178,6 +182,19 @@ impl Store {
         };
         let delta = self.catalog.folder().parent().unwrap_or(self.catalog.folder());
         Ok(Sources::of(&row, delta, known, Which::Asked, newest))
+    }
+
+    /// Returns the passages and documents of an older commit.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when there was no such commit, or it is not there any more.
+    pub async fn passages_at(&self, at: CommitId) -> Result<(Dataset, Vec<DocumentRow>), Error> {
+        let row = find(&self.history, Some(at)).ok_or_else(|| unknown(Some(at), self.commits()))?;
+        let mut documents = Vec::new();
+        for batch in self.documents.read_at(row.documents).await.map_err(vacuumed)? {
+            documents.extend(rows::documents_rows(&batch)?);
+        }
+        Ok((self.vectors.at(row.lance_chunks).await?, documents))
     }
 
     /// Returns the tables of the newest commit that can be asked, with what they hold.
