@@ -23,6 +23,10 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot use the list of people `{path}`: {reason}", path = .path.display())]
+    People { path: PathBuf, reason: String },
+    #[error("`{0}` cannot be the name of a person, a program or a group")]
+    Name(String),
     #[error("`{0}` is not the name of a host")]
     HostName(String),
 }
@@ -34,6 +38,8 @@ impl Explain for Error {
             Self::StoredHash { .. } | Self::Read(_) => {
                 "run `0711 install` again; it makes a new password where none can be read"
             }
+            Self::People { .. } => "`0711 access list` reads it; remove it to begin with nobody but the administrator",
+            Self::Name(_) => "use letters, digits, `-`, `_`, `.` and `@`; `admin` is the administrator",
             Self::TooShort { .. } | Self::TooLong { .. } => "choose another password",
             Self::Write { .. } => "check that the folder exists and that you may write there",
             Self::HostName(_) => {

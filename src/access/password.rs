@@ -74,6 +74,11 @@ impl PasswordHash {
         Self::parse(&Secret::read(path).map_err(Error::Read)?)
     }
 
+    /// Returns the hash in PHC form, for a file of several.
+    pub(crate) fn text(&self) -> &str {
+        self.0.expose()
+    }
+
     /// Writes the hash atomically, mode 0600.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         self.0.write(path).map_err(|source| Error::Write { path: path.to_owned(), source })

@@ -99,7 +99,7 @@ impl Inner {
             k => k.min(MAX_K),
         };
         let mut timings = Timings::default();
-        let found = retrieve(&self.lake, &self.embedding, &asked, search, k, &mut timings).await?;
+        let found = retrieve((&self.lake, &question.rights), &self.embedding, &asked, search, k, &mut timings).await?;
         tell(events, AskEvent::Retrieved { passages: found.passages.clone() }).await;
 
         let mut version = question.version.clone().unwrap_or_else(|| (self.versions)());

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use base::{Clock, Digest, Layout, Secret, Slug};
+use base::{Clock, Digest, Layout, Rights, Secret, Slug};
 use engine::{Chat, Embedder, Embedding, Kind, client::ChatClient};
 use lake::{Access, ChunkRow, Commit, DocumentRow, DocumentStatus, EmbedSpec, Lake};
 use serde::Deserialize;
@@ -82,6 +82,7 @@ async fn brain(dir: &Path) -> Brain {
             reason: None,
             chunk_count: chunks.len() as u32,
             ingested_ms: 0,
+            readers: Vec::new(),
             metadata: Default::default(),
         });
         for (chunk, vector) in chunks.into_iter().zip(vectors) {
@@ -94,6 +95,7 @@ async fn brain(dir: &Path) -> Brain {
                 place: chunk.place,
                 language: chunk.language,
                 token_count: chunk.token_count,
+                readers: Vec::new(),
                 vector,
             });
         }
@@ -126,6 +128,22 @@ async fn the_demo_exam_is_passed_without_a_language_model() {
     }
     println!("cited {cited}/16, right {right}/16, abstained {abstained}/4");
     assert!(cited >= 14 && abstained >= 3);
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_neither_answered_nor_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let brain = brain(dir.path()).await;
+    for item in items("exam.jsonl").iter().filter(|item| item.answerable).take(4) {
+        let rights = Rights::Of(vec!["sales".to_owned()]);
+        let answer = brain.answer(Question { rights, ..Question::new(&item.question, "exam") }).await.unwrap();
+        assert!(answer.abstained && answer.citations.is_empty() && answer.support == 0.0, "{answer:?}");
+        let named = item.documents.iter().find(|document| {
+            let name = document.rsplit('/').next().unwrap_or(document);
+            answer.text.contains(name)
+        });
+        assert_eq!(named, None, "{}", answer.text);
+    }
 }
 
 /// The share of pairs of an answerable and an unanswerable question that support puts in the right order (the area under the

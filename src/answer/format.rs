@@ -1,5 +1,6 @@
 //! What crosses the room's face: questions, events, answers. These types are also the wire of `ask --json` and of the console.
 
+use base::Rights;
 use serde::{Deserialize, Serialize};
 
 use crate::language::Language;
@@ -16,10 +17,12 @@ pub struct Question {
     pub version: Option<String>,
     /// Who asked (`cli`, `api`, `console`); recorded with the exchange.
     pub asker: String,
+    /// What the one who asks may read; nothing else is looked at.
+    pub rights: Rights,
 }
 
 impl Question {
-    /// Returns a question without history, answered by the promoted version.
+    /// Returns a question without history, answered by the promoted version, of somebody who may read everything.
     pub fn new(text: impl Into<String>, asker: impl Into<String>) -> Self {
         Self { text: text.into(), asker: asker.into(), ..Self::default() }
     }

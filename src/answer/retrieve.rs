@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use base::Rights;
 use lake::{Hit, SearchMode, SearchRequest};
 
 use crate::{
@@ -32,9 +33,9 @@ pub(crate) struct Found {
     pub(crate) searched: usize,
 }
 
-/// Searches the lake and scores every unit of the best passages.
+/// Searches what may be read of the lake and scores every unit of the best passages.
 pub(crate) async fn retrieve(
-    lake: &lake::Access,
+    (lake, rights): (&lake::Access, &Rights),
     embedding: &engine::Embedding,
     asked: &Asked,
     text: &str,
@@ -46,13 +47,14 @@ pub(crate) async fn retrieve(
     timings.embed_ms += elapsed(start);
 
     let start = Instant::now();
-    let request = SearchRequest::hybrid(text, Some(vector.clone()), k);
+    let of = |text: &str, k: usize| SearchRequest {
+        rights: rights.clone(),
+        ..SearchRequest::hybrid(text, Some(vector.clone()), k)
+    };
+    let request = of(text, k);
     let mut hits = lake.search(request).await.map_err(Error::Search)?;
     for lookup in lookups(asked) {
-        let request = SearchRequest {
-            mode: SearchMode::Lexical,
-            ..SearchRequest::hybrid(lookup, Some(vector.clone()), LOOKUP_K)
-        };
+        let request = SearchRequest { mode: SearchMode::Lexical, ..of(&lookup, LOOKUP_K) };
         let found = lake.search(request).await.map_err(Error::Search)?;
         for hit in found {
             if !hits.iter().any(|h| h.chunk_id == hit.chunk_id) {

@@ -202,7 +202,7 @@ impl Restore<'_> {
             return None;
         }
         let target = root.join(rest);
-        if target.starts_with(staging.secrets()) {
+        if target.starts_with(staging.secrets()) || target == staging.people() {
             return self.with_secrets.then_some(target);
         }
         // They describe an installation that is not there: `install` would take them for its own. They are kept to be read.

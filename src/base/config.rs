@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{API_OFFSET, Digest, Role, Slug};
+use crate::{API_OFFSET, Digest, Rights, Role, Slug};
 
 /// The version of `config.yaml` this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -36,9 +36,38 @@ pub struct ServiceConfig {
     pub threads: u32,
     /// Host names, besides the loopback ones, under which the console may be called.
     pub console_hosts: Vec<String>,
+    /// Whether people find only what they may read.
+    #[serde(default, skip_serializing_if = "Permissions::is_off")]
+    pub permissions: Permissions,
     /// Set when the roles run as containers; without it they are processes of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containers: Option<Containers>,
+}
+
+/// Whether what people and programs are shown depends on who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permissions {
+    /// Whoever may ask may read everything.
+    #[default]
+    Off,
+    /// Each document has readers, and others do not find it.
+    On,
+}
+
+impl Permissions {
+    /// Returns whether nothing is hidden.
+    pub const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    /// Returns what anybody may read: for what is shown to all alike.
+    pub const fn of_anybody(self) -> Rights {
+        match self {
+            Self::Off => Rights::All,
+            Self::On => Rights::Of(Vec::new()),
+        }
+    }
 }
 
 /// How the roles run as containers.

@@ -453,6 +453,11 @@ impl CustomerLayout {
         self.dir.join("console")
     }
 
+    /// Who may ask beside the administrator. The console reads it.
+    pub fn people(&self) -> PathBuf {
+        self.console_state().join("people.json")
+    }
+
     /// The audit log of what was done to this customer's installation.
     pub fn audit(&self) -> PathBuf {
         self.dir.join("audit")

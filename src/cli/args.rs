@@ -1,5 +1,6 @@
 //! What can be typed. The verbs people type most have examples in their help.
 
+mod access;
 mod audit;
 mod backup;
 mod handlers;
@@ -13,6 +14,7 @@ use std::{net::IpAddr, path::PathBuf};
 use base::{Role, Slug};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use access::{AccessArgs, AccessVerb, PermissionsArg};
 pub use audit::{AuditArgs, AuditVerb, Since};
 pub use backup::{BackupArgs, BackupCreateArgs, BackupVerb, KeepArgs, PlaceArgs};
 pub use handlers::{AddArgs, ApproveArg, EnableArgs, HandlersArgs, HandlersVerb, SetArgs, WriteArg};
@@ -167,6 +169,22 @@ network), 9 with --check: the key did not sign this. Take note of the key's 64 d
 Rules decide where a format or its words are clear, the meaning of the text elsewhere; what a person says stays, and counts for
 documents like it.")]
     Domains(DomainsArgs),
+    /// Say who may ask beside the administrator, and what they may read
+    #[command(after_help = "Examples:
+  0711 access person anna --groups sales,support     she logs in at the console; the password is shown once
+  0711 access program shop --groups sales            a token for the API, shown once
+  0711 access list
+
+What groups may read counts where permissions are on (`0711 install --permissions on`). Owner, group, mode and POSIX ACL of a file and
+of the folders above it decide, as of the last reading; a file `.0711-acl` in a folder decides instead:
+  format: 1
+  rules:
+    - files: \"Gehälter/**\"
+      readers: [hr]
+    - files: \"*.pdf\"
+      readers: [sales, \"user:anna\"]
+The first rule that fits counts; `*` among readers is everybody, none are administrators only.")]
+    Access(AccessArgs),
     /// Read formats nobody knows: small programs people or models write, run behind walls
     #[command(after_help = "Examples:
   0711 handlers pending                    which files wait for one
@@ -186,6 +204,7 @@ documents like it.")]
     #[command(after_help = "Examples:
   0711 search \"Bemessungsstrom WDU 2.5\" -k 5
   0711 search \"Gewährleistung\" --folder Verträge/2024 --format pdf
+  0711 search \"Gehalt\" --as-groups sales      what somebody in that group finds
   0711 search --queries fragen.jsonl -k 100 --run out.tsv")]
     Search(SearchArgs),
     /// Ask the tables in SQL: documents, what they name, and every spreadsheet
@@ -312,6 +331,9 @@ pub struct AnswerArgs {
     /// First port of this customer's block of 100
     #[arg(long, value_name = "PORT")]
     pub port_base: Option<u16>,
+    /// Whether people find only what they may read (see `0711 help access`)
+    #[arg(long, value_enum)]
+    pub permissions: Option<PermissionsArg>,
     /// The models: cpu-small (runs anywhere), or gpu-vllm (on NVIDIA cards, with a bundle that carries them)
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
@@ -554,6 +576,12 @@ pub struct SearchArgs {
     /// Only this document: its way below the ingested folder, its name, or its id
     #[arg(long, value_name = "DOCUMENT")]
     pub document: Vec<String>,
+    /// Only what somebody in these groups may read; `user:NAME` stands for a person
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',')]
+    pub as_groups: Option<Vec<String>>,
+    /// Search the lake as it was after this commit (see `0711 lake snapshot list`)
+    #[arg(long, value_name = "COMMIT")]
+    pub at: Option<u64>,
     /// Many queries: lines of {"id","text"}
     #[arg(long, value_name = "FILE.jsonl", requires = "run", conflicts_with = "query")]
     pub queries: Option<PathBuf>,

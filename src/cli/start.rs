@@ -121,6 +121,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
             Verb::Domains(args) => verb::domains::run(&context, &args).await,
             Verb::Handlers(args) => verb::handlers::run(&context, &args).await,
             Verb::Extract(args) => verb::extract::run(&context, &args).await,
+            Verb::Access(args) => verb::access::run(&context, &args),
             Verb::Search(args) => verb::search::run(&context, &args).await,
             Verb::Sql(args) => verb::sql::run(&context, &args).await,
             Verb::Graph(args) => verb::graph::run(&context, &args).await,

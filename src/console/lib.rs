@@ -5,6 +5,7 @@
 //! Invariants:
 //! - nothing is served without a password session (page) or a token (gateway), except `/health`, the login form and its style;
 //! - the page loads nothing from elsewhere and runs no inline script or style; its content policy says so to the browser;
+//! - what somebody may not read is not in their answers, passages or counts, where permissions are on (`rights`);
 //! - what changes state needs the session's CSRF token, and a `Host` that is a loopback name or listed in the configuration;
 //! - the API token never reaches another role: requests are passed on with the role token.
 //!
@@ -15,6 +16,7 @@
 mod error;
 mod gateway;
 mod health;
+mod rights;
 mod serve;
 mod state;
 mod web;

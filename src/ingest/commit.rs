@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use base::Clock;
-use lake::{Commit, DocumentStatus, SheetTable};
+use extract::worker::Pool;
+use lake::{Catalogue, Commit, DocumentRow, DocumentStatus, Readers, SheetTable};
 use tokio::{sync::mpsc::Receiver, time::Instant};
 
 use crate::{
     Error,
     admission::Admission,
+    catalogue::{CATALOGUE_KEY, is_catalogue, put_aside},
     classify::Classifier,
     format::Event,
     item::{Item, Origin},
@@ -24,12 +26,18 @@ const MAX_WAIT: Duration = Duration::from_secs(4);
 /// The cells' text of the tables in one commit; a document whose tables have more is alone with it.
 const MAX_TABLE_BYTES: usize = 4 << 20;
 
+/// How many documents, and about how many of their passages, get other readers in one commit.
+const REGRANTS: usize = 500;
+const REGRANTED_CHUNKS: u64 = 4_096;
+
 /// How many documents one commit removes.
 const REMOVALS: usize = 1_000;
 
 /// Writes to the lake.
 pub(crate) struct Committer<'a> {
     pub lake: &'a lake::Access,
+    /// Where catalogues are read for their rows.
+    pub pool: &'a Pool,
     pub twins: &'a Twins,
     pub admission: &'a Admission,
     pub ledger: &'a Ledger,
@@ -119,6 +127,7 @@ impl Committer<'_> {
                 table_bytes = 0;
             }
             table_bytes += more_bytes;
+            commit.catalogues.extend(self.catalogue(&mut row, &file).await?);
             commit.upsert.push(row);
             commit.chunks.extend(rows.chunks);
             commit.entities.extend(rows.entities);
@@ -127,6 +136,26 @@ impl Committer<'_> {
             put_down.push((file, origin));
         }
         self.put_down(commit, put_down).await
+    }
+
+    /// Puts the rows of a catalogue aside and takes note of it in its document.
+    async fn catalogue(&self, row: &mut DocumentRow, file: &Follower) -> Result<Option<Catalogue>, Error> {
+        if row.status != DocumentStatus::Searchable || !is_catalogue(&row.format) {
+            return Ok(None);
+        }
+        let timer = self.meter.start(Stage::Extract);
+        let read = put_aside(self.pool, self.lake, &row.id, &file.todo.path).await;
+        timer.stop();
+        let (named, fault) = read?;
+        let note = match fault {
+            None => "rows".to_owned(),
+            Some(fault) => {
+                tracing::info!(document.path = %row.path, fault, "the products of a catalogue end before it does");
+                format!("its products end before it does: {fault}")
+            }
+        };
+        row.metadata.insert(CATALOGUE_KEY.to_owned(), note);
+        Ok(Some(named))
     }
 
     async fn put_down(&self, commit: Commit, put_down: Vec<(Follower, Origin)>) -> Result<(), Error> {
@@ -141,6 +170,27 @@ impl Committer<'_> {
         }
         self.meter.tell(Event::Committed { documents, chunks });
         Ok(())
+    }
+
+    /// Tells the lake who may read documents from now on. Each comes with the number of its passages.
+    ///
+    /// # Errors
+    /// [`Error::Lake`].
+    pub async fn regrant(&self, changes: Vec<(Readers, u64)>) -> Result<(), Error> {
+        let (mut some, mut chunks) = (Vec::new(), 0);
+        for (change, count) in changes {
+            if !some.is_empty() && (some.len() >= REGRANTS || chunks + count > REGRANTED_CHUNKS) {
+                let commit = Commit { readers: std::mem::take(&mut some), ..Commit::default() };
+                self.send(commit, "changing who may read documents").await?;
+                chunks = 0;
+            }
+            chunks += count;
+            some.push(change);
+        }
+        if some.is_empty() {
+            return Ok(());
+        }
+        self.send(Commit { readers: some, ..Commit::default() }, "changing who may read documents").await
     }
 
     /// Makes the lake forget documents.

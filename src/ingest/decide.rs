@@ -5,9 +5,10 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
-use lake::{DocumentRow, DocumentStatus};
+use lake::{DocumentRow, DocumentStatus, Readers};
 
 use crate::{
+    catalogue::{CATALOGUE_KEY, is_catalogue},
     format::{FolderReport, FolderState},
     handled::HANDLERS_KEY,
     name,
@@ -50,6 +51,8 @@ pub(crate) struct Todo {
     pub source: Arc<str>,
     pub relative: String,
     pub stamp: Stamp,
+    /// Who may read it, sorted.
+    pub readers: Arc<[String]>,
     pub known: Option<Box<DocumentRow>>,
 }
 
@@ -58,6 +61,8 @@ pub(crate) struct Todo {
 pub(crate) struct Decision {
     pub todo: Vec<Todo>,
     pub unchanged: u64,
+    /// Documents others may read than before.
+    pub regrant: Vec<Readers>,
     /// Ids of documents whose files are gone.
     pub remove: Vec<String>,
     pub kept: u64,
@@ -73,7 +78,14 @@ impl Todo {
             Some(row) => (Arc::from(row.source.as_str()), row.path.clone()),
             None => (found.source, found.relative),
         };
-        Self { path: found.path, source, relative, stamp: found.stamp, known: known.map(Box::new) }
+        Self {
+            path: found.path,
+            source,
+            relative,
+            stamp: found.stamp,
+            readers: found.readers,
+            known: known.map(Box::new),
+        }
     }
 
     /// Returns the file's name without its folder.
@@ -97,6 +109,10 @@ pub(crate) fn decide(walk: Walk, known: Vec<DocumentRow>, options: Options) -> (
         let row = by_path.remove(&name::absolute(&found.source, &found.relative));
         let searchable = row.as_ref().is_some_and(is_searchable);
         decision.searchable += u64::from(searchable);
+        // Before anything is read: what was closed is not to be found until its turn comes. A row that is made anew anyway is left.
+        if let Some(row) = row.as_ref().filter(|row| is_current(row, options) && *row.readers != *found.readers) {
+            decision.regrant.push(Readers { document_id: row.id.clone(), readers: found.readers.to_vec() });
+        }
         match row {
             Some(row) if is_unchanged(&row, found.stamp, options) => decision.unchanged += 1,
             row => decision.todo.push(Todo::new(found, row)),
@@ -122,7 +138,7 @@ pub(crate) fn decide(walk: Walk, known: Vec<DocumentRow>, options: Options) -> (
         }
     }
     decision.remove.sort();
-    decision.notes = folders.iter().filter_map(note).collect();
+    decision.notes = folders.iter().filter_map(note).chain(walk.closed).collect();
     (decision, folders)
 }
 
@@ -139,7 +155,11 @@ pub(crate) fn is_current(row: &DocumentRow, options: Options) -> bool {
     };
     let seen = row.metadata.get(HANDLERS_KEY);
     let is_settled = seen.is_none_or(|seen| *seen == options.handlers.to_string());
-    is_final && is_settled && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
+    // One of before there were rows of products is read for them.
+    let has_rows = !is_catalogue(&row.format)
+        || row.status != DocumentStatus::Searchable
+        || row.metadata.contains_key(CATALOGUE_KEY);
+    is_final && is_settled && has_rows && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
 }
 
 /// Returns whether the row still has the size and time of the file.
@@ -201,6 +221,7 @@ mod tests {
             reason: None,
             chunk_count: 1,
             ingested_ms: 1_000_000,
+            readers: Vec::new(),
             metadata,
         }
     }
@@ -211,6 +232,7 @@ mod tests {
             source: "/s".into(),
             relative: (*path).to_owned(),
             stamp: Stamp { size_bytes: 1, modified_ms: 0 },
+            readers: Vec::new().into(),
         };
         Walk {
             files: files.iter().map(found).collect(),
@@ -223,6 +245,7 @@ mod tests {
                 kept: 0,
             }],
             unknown: unknown.iter().map(|path| (*path).to_owned()).collect(),
+            ..Walk::default()
         }
     }
 

@@ -12,7 +12,7 @@ pub const FORMAT: u32 = 1;
 /// What came of one run, and how the folders stand after it.
 ///
 /// `searchable`, `empty`, `failed` and `files` describe the state after the run, whenever a file was read; `added`, `changed`,
-/// `moved`, `unchanged` and `removed` describe what this run did.
+/// `moved`, `unchanged`, `regranted` and `removed` describe what this run did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub format: u32,
@@ -30,6 +30,9 @@ pub struct Report {
     /// Files whose content was known under another name.
     pub moved: u64,
     pub unchanged: u64,
+    /// Known documents others may read than before.
+    #[serde(default)]
+    pub regranted: u64,
     pub removed: u64,
     /// Documents that were not found and kept all the same, because their folder could not be read.
     pub kept: u64,

@@ -130,6 +130,7 @@ impl Item {
             reason: body.reason.clone(),
             chunk_count: u32::try_from(chunks.len()).unwrap_or(u32::MAX),
             ingested_ms: now_ms,
+            readers: todo.readers.to_vec(),
             metadata,
         };
         let (entities, edges) = knowledge::rows(&row, &chunks);

@@ -12,11 +12,14 @@
 //!   suddenly empty costs nothing;
 //! - while the role keeps the folders in step, a run is made when they changed and have come to rest, and no other time;
 //! - links are not followed, and pipes, sockets and devices are never opened;
-//! - customers' bytes are parsed in the worker processes of `extract`, never here.
+//! - customers' bytes are parsed in the worker processes of `extract`, never here, but for the small ACL files of administrators (`acl`);
+//! - a document's readers are those of its file when it was last walked over; what cannot be told is for administrators only.
 //!
 //! It refuses to read more documents than the license allows, and says which ones it left out.
 
+mod acl;
 mod admission;
+mod catalogue;
 mod classify;
 mod commit;
 mod correct;
@@ -32,6 +35,7 @@ mod meter;
 mod name;
 mod read;
 mod report;
+mod rights;
 mod run;
 mod serve;
 mod skip;

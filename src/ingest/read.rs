@@ -327,6 +327,7 @@ fn body_of(document: Document, embedding: &engine::Embedding) -> Body {
             place: chunk.place,
             language: chunk.language,
             token_count: chunk.token_count,
+            readers: Vec::new(),
             vector: Vec::new(),
         })
         .collect();

@@ -117,6 +117,9 @@ impl Report {
             "  this run: {} seen, {} added, {} changed, {} moved, {} unchanged, {} removed, in {:.1} s",
             self.seen, self.added, self.changed, self.moved, self.unchanged, self.removed, self.seconds
         ));
+        if self.regranted > 0 {
+            line(format!("  {} may be read by others than before", counted(self.regranted, "document")));
+        }
         if self.files_per_second > 0.0 {
             line(format!("  speed: {:.1} files/s, {:.1} passages/s", self.files_per_second, self.chunks_per_second));
         }

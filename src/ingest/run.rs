@@ -1,10 +1,14 @@
 //! One run: walk, decide, then read, embed and commit side by side, then forget what is gone.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 use base::{Clock, file::Lock};
 use extract::{Limits, worker::Pool};
 use futures::StreamExt;
+use lake::Readers;
 use tokio::sync::mpsc::{self, Sender};
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +101,10 @@ pub async fn run(
             twins.stored(row);
         }
     }
+    let counts: HashMap<&str, u64> = known.iter().map(|row| (row.id.as_str(), u64::from(row.chunk_count))).collect();
+    let counted = |change: &Readers| (change.clone(), counts.get(change.document_id.as_str()).copied().unwrap_or(0));
+    let regrant: Vec<(Readers, u64)> = decision.regrant.iter().map(counted).collect();
+    report.regranted = regrant.len() as u64;
     drop(known);
     meter.plan(decision.todo.iter().map(|todo| todo.stamp.size_bytes));
     meter.tell(Event::Planned {
@@ -119,6 +127,7 @@ pub async fn run(
     };
     let committer = Committer {
         lake: &job.lake,
+        pool: &job.pool,
         twins: &twins,
         admission: &admission,
         ledger: &ledger,
@@ -126,12 +135,14 @@ pub async fn run(
         clock: job.clock,
         classifier: &classifier,
     };
+    let has_regrants = !regrant.is_empty();
+    committer.regrant(regrant).await?;
     stages(&job, &committer, decision.todo, &cancel).await?;
     // Only a run that saw everything may forget, and only after files that moved were copied from what it forgets.
     if !cancel.is_cancelled() {
         committer.remove(&removed).await?;
         report.removed = removed.len() as u64;
-        if has_todo || !removed.is_empty() {
+        if has_todo || has_regrants || !removed.is_empty() {
             let refreshed = job.lake.refresh().await;
             refreshed.map_err(|source| Error::Lake { act: "refreshing its index", source })?;
         }

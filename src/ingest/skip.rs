@@ -1,5 +1,7 @@
 //! Which names are not worth opening: what programs leave behind, not what people write.
 
+use crate::acl;
+
 /// Returns why a folder is passed over, or `None` when it is to be entered.
 pub(crate) fn folder(name: &str) -> Option<&'static str> {
     const SYSTEM: [&str; 6] =
@@ -25,6 +27,8 @@ pub(crate) fn file(name: &str) -> Option<&'static str> {
         Some("lock file of an open document")
     } else if TEMPORARY.iter().any(|ending| lower.ends_with(ending)) {
         Some("temporary file")
+    } else if name == acl::FILE {
+        Some("says who may read this folder")
     } else if name.starts_with('.') {
         Some("hidden file")
     } else {

@@ -28,7 +28,7 @@ struct Kept {
 const FORMAT: u32 = 1;
 const BYTES_MAX: u64 = 1 << 20;
 
-/// The folders at one moment: path, size and time of every file, and what could not be listed.
+/// The folders at one moment: path, size, time and readers of every file, and what could not be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sight(Digest);
 
@@ -44,7 +44,8 @@ impl Sight {
         for file in &walk.files {
             let _ = seen.write_all(file.path.as_os_str().as_bytes());
             // A path holds no zero.
-            let _ = writeln!(seen, "\0{} {}", file.stamp.size_bytes, file.stamp.modified_ms);
+            let _ = write!(seen, "\0{} {}", file.stamp.size_bytes, file.stamp.modified_ms);
+            let _ = writeln!(seen, "\0{}", file.readers.join("\0"));
         }
         for folder in &walk.folders {
             let _ = writeln!(seen, "{}\0{}", folder.path, folder.state == FolderState::Read);
@@ -104,6 +105,10 @@ mod tests {
             change();
             assert!(!look().was_read(&folders, &state), "{what}");
         };
+        check("another mode", &|| {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(share.join("a.txt"), fs::Permissions::from_mode(0o600)).unwrap();
+        });
         check("a new file", &|| fs::write(share.join("b.txt"), "").unwrap());
         check("another size", &|| fs::write(share.join("b.txt"), "more").unwrap());
         check("moved", &|| fs::rename(share.join("b.txt"), share.join("c.txt")).unwrap());

@@ -1,5 +1,7 @@
 //! The flow with a real lake, a real model and real files.
 
+mod catalogue;
+
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -9,7 +11,7 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-use base::{Clock, CustomerLayout, Digest, Layout, Slug};
+use base::{Clock, CustomerLayout, Digest, Layout, Rights, Slug};
 use engine::{Embedder, Embedding};
 use extract::{
     handler::{HandlerLimits, Runner, validate},
@@ -135,7 +137,11 @@ impl World {
     }
 
     async fn found(&self, words: &str) -> Vec<String> {
-        let request = SearchRequest { mode: SearchMode::Lexical, ..SearchRequest::hybrid(words, None, 10) };
+        self.found_by(words, Rights::All).await
+    }
+
+    async fn found_by(&self, words: &str, rights: Rights) -> Vec<String> {
+        let request = SearchRequest { mode: SearchMode::Lexical, rights, ..SearchRequest::hybrid(words, None, 10) };
         let hits = self.access().search(request).await.unwrap();
         let mut found: Vec<String> =
             hits.into_iter().flat_map(|hit| std::iter::once(hit.document).chain(hit.copies)).collect();
@@ -182,6 +188,70 @@ async fn a_second_run_reads_only_what_changed_and_forgets_what_is_gone() {
     assert_eq!(world.documents().await.into_keys().collect::<Vec<_>>(), ["a.txt", "sub/Garantie.md"]);
     assert_eq!(world.found("Ampere").await, Vec::<String>::new());
     assert_eq!(world.found("Monate").await, ["sub/Garantie.md"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_read_follows_the_files_without_reading_them_again() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let world = World::new().await;
+    world.write("offen.txt", "Die Klemme trägt zweiunddreißig Ampere.");
+    world.write("hr/gehalt.txt", "Das Gehalt der Klemme ist geheim.");
+    world.write("hr/liste.csv", "Name;Gehalt\nAnna;1\n");
+    let set = |path: &str, mode: u32| {
+        fs::set_permissions(world.share().join(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set("", 0o755);
+    set("hr", 0o750);
+    for path in ["offen.txt", "hr/gehalt.txt", "hr/liste.csv"] {
+        set(path, 0o644);
+    }
+    let group = fs::metadata(world.share().join("hr")).unwrap().gid();
+    let group = crate::rights::Names::of_machine().group(group);
+    let (nobody, member) = (Rights::Of(Vec::new()), Rights::Of(vec![group]));
+    world.run().await;
+    assert_eq!(world.found_by("Klemme", nobody.clone()).await, ["offen.txt"]);
+    assert_eq!(world.found_by("Klemme", member.clone()).await, ["hr/gehalt.txt", "offen.txt"]);
+
+    let check = async |regranted: u64, what: &str, readers: &[&str]| {
+        let before = world.documents().await;
+        let report = world.run().await;
+        assert_eq!((report.regranted, report.unchanged), (regranted, 3), "{what}");
+        assert_eq!((report.bytes_read, report.stages.embed, report.stages.extract), (0, 0.0, 0.0), "{what}");
+        let after = world.documents().await;
+        for path in ["hr/gehalt.txt", "hr/liste.csv"] {
+            assert_eq!(after[path].readers, readers, "{what}: {path}");
+            assert_eq!(
+                DocumentRow { readers: Vec::new(), ..after[path].clone() },
+                DocumentRow { readers: Vec::new(), ..before[path].clone() }
+            );
+        }
+        report
+    };
+    check(
+        0,
+        "nothing changed",
+        &world.documents().await["hr/gehalt.txt"].readers.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+    .await;
+    set("hr", 0o755);
+    check(2, "the folder is opened", &["*"]).await;
+    assert_eq!(world.found_by("Klemme", nobody.clone()).await, ["hr/gehalt.txt", "offen.txt"]);
+    fs::write(world.share().join("hr/.0711-acl"), "format: 1\nrules:\n- {files: '*', readers: [personal]}\n").unwrap();
+    check(2, "a folder's own rules", &["personal"]).await;
+    assert_eq!(world.found_by("Gehalt", nobody.clone()).await, Vec::<String>::new());
+    assert_eq!(world.found_by("Gehalt", Rights::Of(vec!["personal".into()])).await, ["hr/gehalt.txt", "hr/liste.csv"]);
+    fs::write(world.share().join("hr/.0711-acl"), "format: 1\nrules: everybody\n").unwrap();
+    let report = check(2, "rules nobody understands", &[]).await;
+    assert!(report.notes.iter().any(|note| note.contains("hr/.0711-acl")), "{:?}", report.notes);
+    assert!(report.files.iter().any(|file| file.path == "hr/.0711-acl" && file.reason.contains("administrators")));
+    assert_eq!(world.found_by("Klemme", member).await, ["offen.txt"]);
+    assert_eq!(world.found("Klemme").await, ["hr/gehalt.txt", "offen.txt"]);
+    // A copy of what is closed has the readers of its own place.
+    fs::copy(world.share().join("hr/gehalt.txt"), world.share().join("kopie.txt")).unwrap();
+    age(&world.share().join("kopie.txt"), 60);
+    set("kopie.txt", 0o644);
+    world.run().await;
+    assert_eq!(world.found_by("Gehalt", nobody).await, ["kopie.txt"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

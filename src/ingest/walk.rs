@@ -1,7 +1,7 @@
 //! The folders as they are now: which files there are, and what was passed over.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::Metadata,
     io,
     path::{Path, PathBuf},
@@ -14,7 +14,9 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::{
     format::{FileReport, FileStatus, FolderReport, FolderState},
-    name, skip,
+    name,
+    rights::{Names, Way},
+    skip,
 };
 
 /// A regular file, as the walk saw it. Nothing of it was opened.
@@ -26,6 +28,8 @@ pub(crate) struct Found {
     /// The way below `source`, as text.
     pub relative: String,
     pub stamp: Stamp,
+    /// Who may read it, sorted.
+    pub readers: Arc<[String]>,
 }
 
 /// What tells one state of a file from another without reading it.
@@ -44,6 +48,10 @@ pub(crate) struct Walk {
     pub folders: Vec<FolderReport>,
     /// Folders, as absolute text, whose content is unknown: what was read from them before is kept.
     pub unknown: Vec<String>,
+    /// ACL files that cannot be used, each a sentence.
+    pub closed: Vec<String>,
+    /// Every list of readers once.
+    pub lists: HashSet<Arc<[String]>>,
 }
 
 impl Stamp {
@@ -79,12 +87,13 @@ pub(crate) fn roots(folders: &[PathBuf]) -> Vec<PathBuf> {
 /// number of files now and then. Stops early when cancelled: the caller must not use such a walk to forget anything.
 pub(crate) fn walk(roots: &[PathBuf], own: &Path, tick: &dyn Fn(u64), cancel: &CancellationToken) -> Walk {
     let mut walk = Walk::default();
+    let names = Names::of_machine();
     for root in roots {
         let source: Arc<str> = name::text(root.as_os_str()).into();
         let before = (walk.files.len(), walk.passed_over.len());
         let state = match std::fs::metadata(root) {
             Ok(metadata) if metadata.is_dir() => {
-                walk.one(root, &source, own, tick, cancel);
+                walk.one((root, &source), &names, own, tick, cancel);
                 FolderState::Read
             }
             Ok(_) => FolderState::NotAFolder,
@@ -110,7 +119,15 @@ pub(crate) fn walk(roots: &[PathBuf], own: &Path, tick: &dyn Fn(u64), cancel: &C
 }
 
 impl Walk {
-    fn one(&mut self, root: &Path, source: &Arc<str>, own: &Path, tick: &dyn Fn(u64), cancel: &CancellationToken) {
+    fn one(
+        &mut self,
+        (root, source): (&Path, &Arc<str>),
+        names: &Names,
+        own: &Path,
+        tick: &dyn Fn(u64),
+        cancel: &CancellationToken,
+    ) {
+        let mut way = Way::new(names);
         let mut entries = WalkDir::new(root).follow_links(false).sort_by_file_name().into_iter();
         let mut by_reason: BTreeMap<&'static str, u64> = BTreeMap::new();
         while let Some(entry) = entries.next() {
@@ -125,6 +142,8 @@ impl Walk {
                 }
             };
             if entry.depth() == 0 {
+                // Named by whoever runs this, it may be a link.
+                self.enter(&mut way, (root, source), &entry, std::fs::metadata(root));
                 continue;
             }
             let relative = name::below(root, entry.path()).unwrap_or_default();
@@ -138,15 +157,21 @@ impl Walk {
                 continue;
             }
             if entry.file_type().is_dir() {
+                let metadata = std::fs::symlink_metadata(entry.path());
+                self.enter(&mut way, (root, source), &entry, metadata);
                 continue;
             }
             match entry.metadata() {
-                Ok(metadata) => self.files.push(Found {
-                    path: entry.path().to_owned(),
-                    source: Arc::clone(source),
-                    relative,
-                    stamp: Stamp::of(&metadata),
-                }),
+                Ok(metadata) => {
+                    let readers = self.list(way.readers(entry.path(), entry.depth(), &metadata));
+                    self.files.push(Found {
+                        path: entry.path().to_owned(),
+                        source: Arc::clone(source),
+                        relative,
+                        stamp: Stamp::of(&metadata),
+                        readers,
+                    });
+                }
                 // Gone since its folder was listed: it is no longer there, and that is all.
                 Err(error) if error.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => {}
                 Err(error) => self.unreadable(root, source, &error),
@@ -156,6 +181,32 @@ impl Walk {
             }
         }
         tracing::debug!(folder = %source, passed_over = ?by_reason, "walked a folder");
+    }
+
+    fn enter(
+        &mut self,
+        way: &mut Way<'_>,
+        (root, source): (&Path, &Arc<str>),
+        entry: &DirEntry,
+        metadata: io::Result<Metadata>,
+    ) {
+        let Ok(metadata) = metadata else {
+            way.close(entry.depth());
+            return;
+        };
+        let Some((path, reason)) = way.enter(entry.path(), entry.depth(), &metadata) else { return };
+        let reason = format!("not understood ({reason}): nobody but administrators may read this folder");
+        self.closed.push(format!("`{}` is {reason}", name::text(path.as_os_str())));
+        self.pass_over(source, name::below(root, &path).unwrap_or_default(), reason);
+    }
+
+    fn list(&mut self, readers: Vec<String>) -> Arc<[String]> {
+        if let Some(known) = self.lists.get(readers.as_slice()) {
+            return Arc::clone(known);
+        }
+        let list: Arc<[String]> = readers.into();
+        self.lists.insert(Arc::clone(&list));
+        list
     }
 
     fn pass_over(&mut self, source: &Arc<str>, path: String, reason: String) {

@@ -5,9 +5,9 @@ use base::{CustomerLayout, Secret, file::LockError};
 use futures::future::BoxFuture;
 
 use crate::{
-    Checked, ChunkRow, Client, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit, Interaction,
-    Lake, Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest, SqlTable,
-    Stats, Vacuumed, VersionRow,
+    CataloguePart, Checked, ChunkRow, Client, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath,
+    Hit, Interaction, Lake, Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer,
+    SqlRequest, SqlTable, Stats, Vacuumed, VersionRow,
 };
 
 /// A way to a customer's lake. The methods are those of [`Lake`].
@@ -53,6 +53,16 @@ impl Access {
             match self {
                 Self::Local(lake) => lake.commit(commit).await,
                 Self::Remote(client) => client.commit(commit).await,
+            }
+        })
+    }
+
+    /// See [`Lake::put_aside`].
+    pub fn put_aside(&self, part: CataloguePart) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Local(lake) => lake.put_aside(part).await,
+                Self::Remote(client) => client.put_aside(&part).await,
             }
         })
     }

@@ -98,6 +98,7 @@ fn commit(dimension: usize) -> Commit {
         place: Place::page(1),
         language: Some("de".to_owned()),
         token_count: 1,
+        readers: Vec::new(),
         vector: vector(dimension),
     };
     let document = DocumentRow {
@@ -115,6 +116,7 @@ fn commit(dimension: usize) -> Commit {
         reason: None,
         chunk_count: 1,
         ingested_ms: 0,
+        readers: Vec::new(),
         metadata: Default::default(),
     };
     Commit { upsert: vec![document], chunks: vec![chunk], ..Commit::default() }

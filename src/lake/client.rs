@@ -7,10 +7,10 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit, Interaction,
-    Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest, SqlTable, Stats,
-    Vacuumed, VersionRow,
-    format::{CommitWire, Refusal, Reply, SearchWire, WIRE},
+    CataloguePart, Checked, ChunkRow, Commit, CommitId, DocumentRow, EmbedSpec, Error, Feedback, GraphPath, Hit,
+    Interaction, Neighbors, NeighborsRequest, PathRequest, Pin, SearchRequest, Snapshot, SqlAnswer, SqlRequest,
+    SqlTable, Stats, Vacuumed, VersionRow,
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_LIMITED},
 };
 
 /// A lake that another process serves.
@@ -98,6 +98,11 @@ impl Client {
         self.post("commit", &wire).await
     }
 
+    /// See [`Lake::put_aside`](crate::Lake::put_aside).
+    pub async fn put_aside(&self, part: &CataloguePart) -> Result<(), Error> {
+        self.post("catalogue", part).await
+    }
+
     /// See [`Lake::refresh`](crate::Lake::refresh).
     pub async fn refresh(&self) -> Result<(), Error> {
         self.post("refresh", &()).await
@@ -115,7 +120,9 @@ impl Client {
 
     /// See [`Lake::search`](crate::Lake::search).
     pub async fn search(&self, request: SearchRequest) -> Result<Vec<Hit>, Error> {
-        let wire = SearchWire { format: WIRE, model: self.spec.model, request };
+        let is_plain = request.rights.is_all() && request.at.is_none();
+        let format = if is_plain { WIRE } else { WIRE_LIMITED };
+        let wire = SearchWire { format, model: self.spec.model, request };
         self.post("search", &wire).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, ListBuilder, RecordBatch,
-        StringArray, StringBuilder,
+        StringArray, StringBuilder, new_null_array,
     },
     datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef},
 };
@@ -67,6 +67,20 @@ impl Layout {
     /// Returns a batch of `columns`, in the order of the layout.
     pub fn batch(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch, Error> {
         RecordBatch::try_new(self.schema(), columns).map_err(|source| Error::Columns { table: self.name, source })
+    }
+
+    /// Returns a batch with the columns of the layout; those it was written without have no value.
+    pub fn widened(&self, batch: RecordBatch) -> Result<RecordBatch, Error> {
+        let schema = self.schema();
+        if batch.schema().fields().len() == schema.fields().len() {
+            return Ok(batch);
+        }
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(column) => column.clone(),
+            None => new_null_array(field.data_type(), batch.num_rows()),
+        };
+        let columns = schema.fields().iter().map(column).collect();
+        RecordBatch::try_new(schema, columns).map_err(|source| Error::Columns { table: self.name, source })
     }
 
     /// Opens a batch for reading by column name.
@@ -171,6 +185,11 @@ impl<'a> Reader<'a> {
 
     pub fn bools(&self, name: &str) -> Result<&'a BooleanArray, Error> {
         self.typed(name, self.column(name)?.as_boolean_opt())
+    }
+
+    /// As [`Self::text_list`]; none where the row was written before there was such a column.
+    pub fn later_text_list(&self, name: &str, row: usize) -> Result<Vec<String>, Error> {
+        if self.has(name) { self.text_list(name, row) } else { Ok(Vec::new()) }
     }
 
     /// Returns the texts of one row of a list column.

@@ -3,15 +3,17 @@
 //! The tables are written by [`Lake`](crate::Lake) alone and may be read by anyone. The wire types are written by
 //! [`Client`](crate::Client) and read by [`serve`](crate::serve), and the other way round; both come from the same binary.
 
+mod catalogue;
 mod knowledge;
 mod tables;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
-use base::{Digest, Place};
+use base::{Digest, Place, Rights};
 use serde::{Deserialize, Serialize};
 
+pub use catalogue::{Catalogue, CataloguePart, FeatureRow, PriceRow, ProductRow};
 pub use knowledge::{
     EdgeRow, EntityRow, Evidence, GraphNode, GraphPath, GraphStep, Named, Neighbor, Neighbors, NeighborsRequest,
     PathRequest, entity_id,
@@ -24,9 +26,13 @@ pub use upkeep::{Checked, Exported, Nearest, Snapshot, Vacuumed};
 /// The version of the wire: questions, commits and their answers. What was added since has defaults.
 pub(crate) const WIRE: u32 = 1;
 
+/// The version of a question on behalf of somebody with limited rights, or about an older commit. A lake that knows of neither refuses it,
+/// where it would answer another question if they were just more fields.
+pub(crate) const WIRE_LIMITED: u32 = 2;
+
 /// The version of the tables this program writes.
 ///
-/// Version 2 added the tables `entities`, `edges` and `catalog` and their columns in `commits`. A program of version 1 refuses the
+/// Version 2 added the tables `entities`, `edges`, `catalog`, `products`, `features` and `prices`, their columns in `commits`, and the column `readers`. A program of version 1 refuses the
 /// rows of version 2: it would leave edges of documents it removes. This program reads both, and its first commit makes a lake of
 /// version 1 one of version 2.
 pub const FORMAT: u32 = 2;
@@ -93,6 +99,9 @@ pub struct DocumentRow {
     pub reason: Option<String>,
     pub chunk_count: u32,
     pub ingested_ms: i64,
+    /// Who may read it, sorted: see [`Rights`]. Nobody but administrators when it is empty, as in rows of version 1.
+    #[serde(default)]
+    pub readers: Vec<String>,
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
@@ -113,6 +122,9 @@ pub struct ChunkRow {
     #[serde(default)]
     pub language: Option<String>,
     pub token_count: u32,
+    /// Those of its document.
+    #[serde(default)]
+    pub readers: Vec<String>,
     /// The L2-normalised embedding. Empty where rows are listed without vectors.
     #[serde(default, with = "packed", skip_serializing_if = "Vec::is_empty")]
     pub vector: Vec<f32>,
@@ -147,6 +159,9 @@ pub struct Commit {
     /// Ids of documents to forget, with their chunks. Unknown ids do no harm.
     #[serde(default)]
     pub remove: Vec<String>,
+    /// Documents whose readers change and nothing else: passages, vectors and what they name stay. Unknown ids do no harm.
+    #[serde(default)]
+    pub readers: Vec<Readers>,
     /// What the documents in `upsert` name.
     #[serde(default)]
     pub entities: Vec<EntityRow>,
@@ -156,6 +171,17 @@ pub struct Commit {
     /// The spreadsheet tables of the documents in `upsert`.
     #[serde(default)]
     pub tables: Vec<SheetTable>,
+    /// The rows that were put aside for documents in `upsert`: see [`Lake::put_aside`](crate::Lake::put_aside).
+    #[serde(default)]
+    pub catalogues: Vec<Catalogue>,
+}
+
+/// Who may read a document from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readers {
+    pub document_id: String,
+    /// As in [`DocumentRow::readers`].
+    pub readers: Vec<String>,
 }
 
 /// The number of a commit: 1 for the first, then one more each time.
@@ -200,6 +226,12 @@ pub struct SearchRequest {
     /// What a passage must be to be ranked at all.
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
+    /// On whose behalf: for whoever may not read a document, it does not exist.
+    #[serde(default, skip_serializing_if = "Rights::is_all")]
+    pub rights: Rights,
+    /// The lake as it was after this commit; the newest when absent. An older one is read for the question, which takes seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<CommitId>,
 }
 
 /// What passages must be, decided before anything is ranked, so that `k` hits are `k` fitting ones. An empty list asks for
@@ -230,6 +262,8 @@ impl SearchRequest {
             mode: SearchMode::Hybrid,
             candidates: k.max(100),
             filter: Filter::default(),
+            rights: Rights::All,
+            at: None,
         }
     }
 }
@@ -362,6 +396,9 @@ pub(crate) struct CommitRow {
     pub entities: u64,
     pub edges: u64,
     pub catalog: u64,
+    pub products: u64,
+    pub features: u64,
+    pub prices: u64,
     /// The newest journal file whose lines are in the tables.
     pub journal: u64,
     pub model: Digest,

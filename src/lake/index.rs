@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use base::Rights;
 use lance::Dataset;
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     groups::{Groups, scattered},
     lexical::{Lexical, Words},
     matrix::{Matrix, Reach, SAMPLED, Scan},
+    readers::ReaderLists,
     tongue::{Evened, Tongues},
     twin::Mark,
 };
@@ -29,6 +31,7 @@ pub(crate) struct Index {
     /// By slot, as the next: what every search reads of every slot stands close together.
     languages: Vec<u8>,
     live: Vec<bool>,
+    readers: ReaderLists,
     by_id: HashMap<Arc<str>, u32>,
     by_document: HashMap<String, Vec<u32>>,
     lexical: Lexical,
@@ -66,6 +69,7 @@ pub(crate) struct Wanted<'a> {
     /// How long each list is; at least `k`.
     pub candidates: usize,
     pub filter: &'a Filter,
+    pub rights: &'a Rights,
 }
 
 /// One slot that was found.
@@ -88,6 +92,7 @@ impl Index {
             slots: Vec::new(),
             languages: Vec::new(),
             live: Vec::new(),
+            readers: ReaderLists::default(),
             by_id: HashMap::new(),
             by_document: HashMap::new(),
             lexical: Lexical::default(),
@@ -113,6 +118,7 @@ impl Index {
         self.slots.push(Slot { id: id.clone(), document: document.clone(), row: entry.row, mark });
         self.languages.push(language);
         self.live.push(true);
+        self.readers.push(&document.readers);
         self.by_id.insert(id, slot);
         self.by_document.entry(entry.document_id.to_owned()).or_default().push(slot);
         self.lexical.push(entry.terms);
@@ -151,6 +157,7 @@ impl Index {
         self.slots.retain(|_| live.next() == Some(&true));
         let mut live = self.live.iter();
         self.languages.retain(|_| live.next() == Some(&true));
+        self.readers.retain(&self.live);
         self.live = vec![true; self.slots.len()];
         let renumbered = |slot: &mut u32| match kept[*slot as usize] {
             Some(new) => {
@@ -207,18 +214,25 @@ impl Index {
         // A passage's twins take places in the lists and none among the hits.
         let depth = wanted.candidates.max(k).saturating_add(k.min(TWINS));
         let allowed = self.allowed(wanted.filter);
-        let may = |slot: u32| self.live[slot as usize] && allowed.as_ref().is_none_or(|all| all[slot as usize]);
+        let readable = self.readers.readable(wanted.rights);
+        // What somebody may not read does not exist for the search: not in its lists, and not in what words and cosines are weighed by.
+        let exists = |slot: u32| self.live[slot as usize] && self.readers.may_read(&readable, slot);
+        let may = |slot: u32| exists(slot) && allowed.as_ref().is_none_or(|all| all[slot as usize]);
         let scanned = wanted.vector.filter(|_| mode != SearchMode::Lexical);
         let words = match mode {
             SearchMode::Vector => Words::default(),
-            _ => self.lexical.search(wanted.words, depth, may),
+            _ => self.lexical.search(wanted.words, depth, (!readable.is_all()).then_some(&exists), may),
         };
-        // What a filter lets through may lie far from the question.
-        let reach = if allowed.is_some() { Reach::All } else { Reach::Near };
+        // What a filter or rights let through may lie far from the question; and groups are made of all, whoever asks.
+        let reach = if allowed.is_some() || !readable.is_all() { Reach::All } else { Reach::Near };
         let also: Vec<u32> = words.best.iter().map(|found| found.slot).collect();
         let Meaning { nearest: meaning, cosines, evened } = match scanned {
-            Some(vector) => self.meaning(vector, wanted.language, depth, reach, may, &also),
-            None => Meaning { nearest: Vec::new(), cosines: Vec::new(), evened: self.evened(&[], 1, wanted.language) },
+            Some(vector) => self.meaning(vector, wanted.language, depth, reach, (exists, may), &also),
+            None => Meaning {
+                nearest: Vec::new(),
+                cosines: Vec::new(),
+                evened: self.evened(&[], 1, wanted.language, exists),
+            },
         };
         let lift = |slot: u32| evened.lift(self.languages[slot as usize]);
         let near = |slot: u32| cosines.get(slot as usize).copied().unwrap_or(0.0) + lift(slot);
@@ -276,11 +290,11 @@ impl Index {
         language: Option<&str>,
         depth: usize,
         reach: Reach,
-        may: impl Fn(u32) -> bool,
+        (exists, may): (impl Fn(u32) -> bool, impl Fn(u32) -> bool),
         also: &[u32],
     ) -> Meaning {
         let (mut cosines, scan) = self.matrix.cosines(vector, reach);
-        let evened = self.evened(&cosines, if scan == Scan::Groups { SAMPLED } else { 1 }, language);
+        let evened = self.evened(&cosines, if scan == Scan::Groups { SAMPLED } else { 1 }, language, exists);
         let lift = |slot: u32| evened.lift(self.languages[slot as usize]);
         let rough = if scan == Scan::Exact { depth } else { depth.saturating_mul(ROUGH_DEPTH) };
         let all = (0..cosines.len() as u32).filter(|slot| may(*slot) && cosines[*slot as usize].is_finite());
@@ -303,7 +317,7 @@ impl Index {
             let vector = self.matrix.row(slot);
             how = self.matrix.cosines(vector, Reach::Near).1;
             let live = |slot: u32| self.live[slot as usize];
-            let near = self.meaning(vector, None, NEAREST, Reach::Near, live, &[]).nearest;
+            let near = self.meaning(vector, None, NEAREST, Reach::Near, (live, live), &[]).nearest;
             let all = (0..self.slots.len() as u32).filter(|slot| live(*slot));
             let exact = self.matrix.dot(vector);
             let exact = best(all, NEAREST, |slot| (exact[*slot as usize], std::cmp::Reverse(*slot)));
@@ -327,10 +341,10 @@ impl Index {
         self.matrix.set_groups(groups);
     }
 
-    /// Evens out the languages by the cosines of every `step`-th slot.
-    fn evened(&self, cosines: &[f32], step: usize, language: Option<&str>) -> Evened {
-        let live = self.languages.iter().zip(cosines).zip(&self.live).step_by(step).filter(|(_, live)| **live);
-        Evened::of(live.map(|((language, cosine), _)| (*language, *cosine)), self.tongues.known(language))
+    /// Evens out the languages by the cosines of every `step`-th slot, as far as it exists for who asks.
+    fn evened(&self, cosines: &[f32], step: usize, language: Option<&str>, exists: impl Fn(u32) -> bool) -> Evened {
+        let all = (0_u32..).zip(self.languages.iter().zip(cosines)).step_by(step).filter(|(slot, _)| exists(*slot));
+        Evened::of(all.map(|(_, (language, cosine))| (*language, *cosine)), self.tongues.known(language))
     }
 
     /// Returns the first `k` that say different things, each with the other documents that say the same.

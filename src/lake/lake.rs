@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -13,19 +13,21 @@ use std::{
 use base::{Clock, CustomerLayout, Digest, file::Lock};
 
 use futures::future::BoxFuture;
+use lance::Dataset;
 
 use crate::{
-    ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, Pin, SearchMode,
-    SearchRequest, Stats, VersionRow,
+    CataloguePart, ChunkRow, Commit, CommitId, DocumentRow, DocumentStatus, Error, Feedback, Hit, Interaction, Pin,
+    SearchMode, SearchRequest, Stats, VersionRow,
     analysis::Analyzer,
     format::JournalLine,
     graph::Graph,
     index::{Candidate, Entry, Index, Wanted},
     journal::Journal,
     pin,
+    regrant::Regranted,
     store::{Step, Store},
     tongue::language_of,
-    vectors::take,
+    vectors::{self, take},
 };
 
 /// The model the vectors are made by. A lake holds vectors of one model only.
@@ -74,7 +76,7 @@ impl Lake {
     pub(crate) async fn open_at(layout: &CustomerLayout, spec: EmbedSpec, clock: Clock) -> Result<Self, Error> {
         let lock = Lock::try_acquire(&layout.lake_lock(), "serve lake")?;
         let (store, documents) = Store::open(layout, spec, clock).await?;
-        let index = load(&store, documents, spec).await?;
+        let index = load(store.vectors.dataset(), documents, spec).await?;
         let journal = Journal::open(layout.lakehouse().join("journal"), store.journal())?;
         let lake = Self {
             inner: Arc::new(Inner {
@@ -147,7 +149,7 @@ impl Lake {
         let mut store = self.inner.store.lock().await;
         if store.is_torn() {
             let (fresh, documents) = Store::open(&self.inner.layout, self.inner.spec, self.inner.clock).await?;
-            let index = load(&fresh, documents, self.inner.spec).await?;
+            let index = load(fresh.vectors.dataset(), documents, self.inner.spec).await?;
             *self.index_mut() = index;
             *self.graph_mut() = None;
             *store = fresh;
@@ -160,9 +162,10 @@ impl Lake {
         self.commit_until(commit, None).await
     }
 
-    pub(crate) async fn commit_until(&self, commit: Commit, stop: Option<Step>) -> Result<CommitId, Error> {
+    pub(crate) async fn commit_until(&self, mut commit: Commit, stop: Option<Step>) -> Result<CommitId, Error> {
         self.writable()?;
         check(&commit, self.inner.spec.dimension)?;
+        follow(&mut commit);
         let this = self.clone();
         let (commit, terms) = tokio::task::spawn_blocking(move || {
             let terms: Vec<_> = commit.chunks.iter().map(|chunk| this.inner.analyzer.terms(&worded(chunk))).collect();
@@ -176,11 +179,14 @@ impl Lake {
 
     async fn commit_now(&self, commit: Commit, terms: Vec<String>, stop: Option<Step>) -> Result<CommitId, Error> {
         let mut store = self.store().await?;
-        let (id, addresses) = store.commit(&commit, &terms, stop).await?;
+        let regranted = self.regrant(commit, terms).await?;
+        let (id, addresses) = store.commit(&regranted, stop).await?;
+        let Regranted { commit, terms, kept } = regranted;
         {
             let mut graph = self.graph_mut();
             if let Some(known) = graph.as_mut() {
-                commit.upsert.iter().map(|row| &row.id).chain(&commit.remove).for_each(|id| known.remove(id));
+                let again = commit.upsert.iter().map(|row| &row.id).filter(|id| !kept.contains(*id));
+                again.chain(&commit.remove).for_each(|id| known.remove(id));
                 known.insert(&commit.entities, &commit.edges);
             }
             if graph.as_ref().is_some_and(Graph::is_worn) {
@@ -209,6 +215,16 @@ impl Lake {
             self.upkeep(&mut store, false).await?;
         }
         Ok(id)
+    }
+
+    /// Puts some rows of a catalogue aside, until the commit of its document names them. Nobody sees them before.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a part out of turn: begin again with the first.
+    pub async fn put_aside(&self, part: CataloguePart) -> Result<(), Error> {
+        self.writable()?;
+        let this = self.clone();
+        tokio::spawn(async move { this.store().await?.put_aside(&part).await }).await?
     }
 
     async fn upkeep(&self, store: &mut Store, index: bool) -> Result<(), Error> {
@@ -278,29 +294,44 @@ impl Lake {
             (SearchMode::Hybrid, None) => SearchMode::Lexical,
             (mode, _) => mode,
         };
+        let older = match request.at {
+            Some(at) => Some(self.index_at(at).await?),
+            None => None,
+        };
         let this = self.clone();
-        let (dataset, candidates) = tokio::task::spawn_blocking(move || {
-            let query = match mode {
-                SearchMode::Vector => Vec::new(),
-                SearchMode::Hybrid | SearchMode::Lexical => this.inner.analyzer.query(&request.text),
-            };
-            let index = this.index();
-            let found = index.search(&Wanted {
-                words: &query,
-                language: language_of(&request.text),
-                vector: request.vector.as_deref(),
-                mode,
-                k: request.k,
-                candidates: request.candidates,
-                filter: &request.filter,
-            });
-            (index.dataset.clone(), found)
+        let (dataset, candidates) = tokio::task::spawn_blocking(move || match older {
+            Some(index) => this.find(&index, &request, mode),
+            None => this.find(&this.index(), &request, mode),
         })
         .await?;
         // The addresses belong to the dataset version taken with them: a commit meanwhile changes nothing here.
         let rows: Vec<u64> = candidates.iter().map(|candidate| candidate.row).collect();
         let chunks = take(&dataset, &rows).await?;
         Ok(candidates.into_iter().zip(chunks).enumerate().map(hit).collect())
+    }
+
+    fn find(&self, index: &Index, request: &SearchRequest, mode: SearchMode) -> (Arc<Dataset>, Vec<Candidate>) {
+        let query = match mode {
+            SearchMode::Vector => Vec::new(),
+            SearchMode::Hybrid | SearchMode::Lexical => self.inner.analyzer.query(&request.text),
+        };
+        let found = index.search(&Wanted {
+            words: &query,
+            language: language_of(&request.text),
+            vector: request.vector.as_deref(),
+            mode,
+            k: request.k,
+            candidates: request.candidates,
+            filter: &request.filter,
+            rights: &request.rights,
+        });
+        (index.dataset.clone(), found)
+    }
+
+    /// Reads an older commit for a search: all its vectors, as at the start.
+    async fn index_at(&self, at: CommitId) -> Result<Index, Error> {
+        let (dataset, documents) = self.store().await?.passages_at(at).await?;
+        load(dataset, documents, self.inner.spec).await
     }
 
     /// Returns all documents, in the order of their ids.
@@ -464,24 +495,22 @@ impl Lake {
     }
 }
 
-async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Result<Index, Error> {
-    let mut index = Index::new(store.vectors.dataset(), spec.dimension);
+async fn load(dataset: Dataset, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Result<Index, Error> {
+    let mut index = Index::new(dataset.clone(), spec.dimension);
     documents.into_iter().for_each(|row| index.insert_document(row));
     let mut strays = 0_u64;
-    store
-        .vectors
-        .load(|chunk| {
-            let known = index.insert_chunk(Entry {
-                id: &chunk.id,
-                document_id: &chunk.document_id,
-                terms: &chunk.terms,
-                language: chunk.language.as_deref(),
-                vector: &chunk.vector,
-                row: chunk.row,
-            });
-            strays += u64::from(!known);
-        })
-        .await?;
+    vectors::load(&dataset, |chunk| {
+        let known = index.insert_chunk(Entry {
+            id: &chunk.id,
+            document_id: &chunk.document_id,
+            terms: &chunk.terms,
+            language: chunk.language.as_deref(),
+            vector: &chunk.vector,
+            row: chunk.row,
+        });
+        strays += u64::from(!known);
+    })
+    .await?;
     if strays > 0 {
         return Err(Error::Damaged { table: "chunks", what: format!("{strays} chunks belong to no document") });
     }
@@ -492,6 +521,15 @@ async fn load(store: &Store, documents: Vec<DocumentRow>, spec: EmbedSpec) -> Re
         index
     };
     Ok(tokio::task::spawn_blocking(grouped).await?)
+}
+
+/// Gives passages the readers of their documents.
+fn follow(commit: &mut Commit) {
+    let readers: HashMap<&str, &[String]> =
+        commit.upsert.iter().map(|row| (row.id.as_str(), row.readers.as_slice())).collect();
+    for chunk in &mut commit.chunks {
+        chunk.readers = readers.get(chunk.document_id.as_str()).map(|readers| readers.to_vec()).unwrap_or_default();
+    }
 }
 
 /// Refuses a commit that contradicts itself, before anything is written.
@@ -505,6 +543,12 @@ fn check(commit: &Commit, dimension: usize) -> Result<(), Error> {
     }
     if let Some(id) = commit.remove.iter().find(|id| documents.contains(id.as_str())) {
         return refused(format!("the document {id} is both written and removed"));
+    }
+    let mut granted = BTreeSet::new();
+    for id in commit.readers.iter().map(|change| change.document_id.as_str()) {
+        if documents.contains(id) || commit.remove.iter().any(|gone| gone == id) || !granted.insert(id) {
+            return refused(format!("the readers of the document {id} change twice, or it is written or removed too"));
+        }
     }
     let mut chunks = BTreeSet::new();
     for chunk in &commit.chunks {
@@ -538,6 +582,13 @@ fn check_knowledge(commit: &Commit, documents: &BTreeSet<&str>) -> Result<(), Er
         let ends = [&row.from_id, &row.to_id];
         if !ends.iter().all(|end| named.contains(&(row.document_id.as_str(), end.as_str()))) {
             return refused(format!("an edge `{}` joins what its document does not name", row.kind));
+        }
+    }
+    let mut catalogues = BTreeSet::new();
+    for named in &commit.catalogues {
+        let document = named.document_id.as_str();
+        if !documents.contains(document) || !catalogues.insert(document) {
+            return refused("a catalogue stands twice, or belongs to no document of its commit".to_owned());
         }
     }
     let mut places = BTreeSet::new();

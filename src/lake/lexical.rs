@@ -15,6 +15,9 @@ use crate::{analysis::QueryTerm, fusion::best, vocabulary::Vocabulary};
 const K1: f32 = 1.0;
 const B: f32 = 0.6;
 
+/// Which slots, or terms, there are for who asks.
+pub(crate) type Exists<'a> = &'a dyn Fn(u32) -> bool;
+
 #[derive(Default)]
 pub(crate) struct Lexical {
     vocabulary: Vocabulary,
@@ -153,22 +156,32 @@ impl Lexical {
         self.live = vec![true; self.lengths.len()];
     }
 
-    /// Finds the best `limit` of the slots `may` lets through. How rare a word is, all live slots say.
-    pub fn search(&self, query: &[QueryTerm], limit: usize, may: impl Fn(u32) -> bool) -> Words {
+    /// Finds the best `limit` of the slots `may` lets through. How rare a word is, all live slots say, or those that exist for who asks.
+    pub fn search(
+        &self,
+        query: &[QueryTerm],
+        limit: usize,
+        exists: Option<Exists<'_>>,
+        may: impl Fn(u32) -> bool,
+    ) -> Words {
         let slots = self.lengths.len();
         let (mut scores, mut answered) = (vec![0_f32; slots], vec![0_f32; slots]);
         let mut found: Vec<u32> = Vec::new();
         let mut asked = 0_f32;
-        let average = (self.total_length as f32 / self.live_count.max(1) as f32).max(1.0);
+        let (count, length) = self.extent(exists);
+        let average = (length as f32 / count.max(1) as f32).max(1.0);
+        let idf = |frequency: usize| idf(count, frequency);
+        let holds = |term: u32| self.live_postings(term, exists).next().is_some();
+        let known: Option<Exists<'_>> = if exists.is_some() { Some(&holds) } else { None };
         let saturated = |posting: &Posting| {
             let (count, length) = (posting.count as f32, self.lengths[posting.slot as usize] as f32);
             count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length / average))
         };
         let mut several = Several::default();
         for idea in query {
-            let alternatives = self.vocabulary.alternatives(idea);
+            let alternatives = self.vocabulary.alternatives(idea, known);
             if alternatives.first().is_none_or(|(_, weight)| *weight < 1.0) {
-                asked += self.idf(0);
+                asked += idf(0);
             }
             let mut add = |slot: u32, value: f32, weight: f32| {
                 let score = &mut scores[slot as usize];
@@ -180,19 +193,19 @@ impl Lexical {
             };
             // Nearly every idea of a long question is one term: it needs no comparing.
             if let [(term, 1.0)] = alternatives.as_slice() {
-                let idf = self.idf(self.live_postings(*term).count());
+                let idf = idf(self.live_postings(*term, exists).count());
                 asked += idf;
-                self.live_postings(*term).for_each(|posting| add(posting.slot, idf * saturated(posting), idf));
+                self.live_postings(*term, exists).for_each(|posting| add(posting.slot, idf * saturated(posting), idf));
                 continue;
             }
             several.begin(slots);
             for alike in alternatives.chunk_by(|(_, a), (_, b)| a == b) {
                 let weight = alike[0].1;
                 for (term, _) in alike {
-                    self.live_postings(*term).for_each(|posting| several.see(posting.slot, saturated(posting)));
+                    self.live_postings(*term, exists).for_each(|posting| several.see(posting.slot, saturated(posting)));
                 }
                 // As rare as everything that answers the idea as well as this or better.
-                let idf = self.idf(several.slots.len());
+                let idf = idf(several.slots.len());
                 if weight == 1.0 {
                     asked += idf;
                 }
@@ -210,14 +223,22 @@ impl Lexical {
         Words { best: best.into_iter().map(entry).collect(), scores, coverages: answered }
     }
 
-    fn live_postings(&self, term: u32) -> impl Iterator<Item = &Posting> {
-        self.postings[term as usize].iter().filter(|posting| self.live[posting.slot as usize])
+    fn live_postings(&self, term: u32, exists: Option<Exists<'_>>) -> impl Iterator<Item = &Posting> {
+        let is_there = move |slot: u32| self.live[slot as usize] && exists.is_none_or(|exists| exists(slot));
+        self.postings[term as usize].iter().filter(move |posting| is_there(posting.slot))
     }
 
-    fn idf(&self, frequency: usize) -> f32 {
-        let frequency = frequency as f32;
-        (1.0 + (self.live_count as f32 - frequency + 0.5) / (frequency + 0.5)).ln()
+    /// Returns how many slots there are, and how many terms they have.
+    fn extent(&self, exists: Option<Exists<'_>>) -> (usize, u64) {
+        let Some(exists) = exists else { return (self.live_count, self.total_length) };
+        let there = (0_u32..).zip(&self.lengths).filter(|(slot, _)| self.live[*slot as usize] && exists(*slot));
+        there.fold((0, 0), |(count, length), (_, more)| (count + 1, length + u64::from(*more)))
     }
+}
+
+fn idf(count: usize, frequency: usize) -> f32 {
+    let frequency = frequency as f32;
+    (1.0 + (count as f32 - frequency + 0.5) / (frequency + 0.5)).ln()
 }
 
 #[cfg(test)]
@@ -233,14 +254,14 @@ mod tests {
     }
 
     fn slots(of: &(Lexical, Analyzer), question: &str) -> Vec<u32> {
-        let found = of.0.search(&of.1.query(question), 10, |_| true).best;
+        let found = of.0.search(&of.1.query(question), 10, None, |_| true).best;
         found.iter().map(|found| found.slot).collect()
     }
 
     #[test]
     fn the_score_is_bm25() {
         let of = index(&["alpha alpha beta", "beta gamma", "gamma delta"]);
-        let words = of.0.search(&of.1.query("alpha"), 10, |_| true);
+        let words = of.0.search(&of.1.query("alpha"), 10, None, |_| true);
         let found = &words.best;
         // N 3, df 1, tf 2, length 3, average 7/3.
         let idf = (1.0_f32 + 2.5 / 1.5).ln();
@@ -252,7 +273,7 @@ mod tests {
     #[test]
     fn coverage_is_the_share_of_idf() {
         let of = index(&["alpha", "beta", "gamma"]);
-        let words = of.0.search(&of.1.query("alpha unknownword"), 10, |_| true);
+        let words = of.0.search(&of.1.query("alpha unknownword"), 10, None, |_| true);
         assert!((0.2..0.5).contains(&words.coverage(0)), "{:?}", words.coverages);
     }
 
@@ -335,7 +356,7 @@ mod tests {
         assert_eq!(slots(&of, "alpha"), [0]);
         assert_eq!(slots(&of, "gamma"), [1]);
         let fresh = index(&["alpha beta", "gamma"]);
-        let score = |of: &(Lexical, Analyzer)| of.0.search(&of.1.query("alpha"), 1, |_| true).best[0].score;
+        let score = |of: &(Lexical, Analyzer)| of.0.search(&of.1.query("alpha"), 1, None, |_| true).best[0].score;
         assert_eq!(score(&of), score(&fresh));
     }
 }

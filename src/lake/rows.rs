@@ -34,6 +34,8 @@ pub(crate) const DOCUMENTS: Layout = Layout {
         ("chunk_count", Int, No),
         ("ingested_ms", Long, No),
         ("metadata", Text, No),
+        // Absent in rows of version 1.
+        ("readers", Texts, Yes),
     ],
 };
 
@@ -56,6 +58,7 @@ pub(crate) fn documents_batch(rows: &[DocumentRow]) -> Result<RecordBatch, Error
         ints(rows.iter().map(|row| int(row.chunk_count))),
         longs(rows.iter().map(|row| row.ingested_ms)),
         texts(metadata.iter().map(String::as_str)),
+        text_lists(rows.iter().map(|row| row.readers.as_slice())),
     ])
 }
 
@@ -89,6 +92,7 @@ pub(crate) fn documents_rows(batch: &RecordBatch) -> Result<Vec<DocumentRow>, Er
             reason: optional(reason, row),
             chunk_count: count(chunks.value(row)),
             ingested_ms: ingested.value(row),
+            readers: read.later_text_list("readers", row)?,
             metadata: read.json("metadata", row)?,
         })
     };
@@ -106,6 +110,8 @@ pub(crate) const CHUNKS: Layout = Layout {
         ("place", Text, No),
         ("language", Text, Yes),
         ("token_count", Int, No),
+        // Absent in rows of version 1.
+        ("readers", Texts, Yes),
     ],
 };
 
@@ -120,6 +126,7 @@ pub(crate) fn chunks_batch(rows: &[ChunkRow]) -> Result<RecordBatch, Error> {
         texts(places.iter().map(String::as_str)),
         optional_texts(rows.iter().map(|row| row.language.as_deref())),
         ints(rows.iter().map(|row| int(row.token_count))),
+        text_lists(rows.iter().map(|row| row.readers.as_slice())),
     ])
 }
 
@@ -139,6 +146,7 @@ pub(crate) fn chunks_rows(batch: &RecordBatch) -> Result<Vec<ChunkRow>, Error> {
             place: read.json("place", row)?,
             language: optional(language, row),
             token_count: count(tokens.value(row)),
+            readers: read.later_text_list("readers", row)?,
             vector: Vec::new(),
         })
     };
@@ -296,6 +304,9 @@ pub(crate) const COMMITS: Layout = Layout {
         ("entities", Long, Yes),
         ("edges", Long, Yes),
         ("catalog", Long, Yes),
+        ("products", Long, Yes),
+        ("features", Long, Yes),
+        ("prices", Long, Yes),
     ],
 };
 
@@ -317,6 +328,9 @@ pub(crate) fn commits_batch(rows: &[CommitRow]) -> Result<RecordBatch, Error> {
         longs(rows.iter().map(|row| long(row.entities))),
         longs(rows.iter().map(|row| long(row.edges))),
         longs(rows.iter().map(|row| long(row.catalog))),
+        longs(rows.iter().map(|row| long(row.products))),
+        longs(rows.iter().map(|row| long(row.features))),
+        longs(rows.iter().map(|row| long(row.prices))),
     ])
 }
 
@@ -348,6 +362,9 @@ pub(crate) fn commits_rows(batch: &RecordBatch) -> Result<Vec<CommitRow>, Error>
             entities: later("entities")?,
             edges: later("edges")?,
             catalog: later("catalog")?,
+            products: later("products")?,
+            features: later("features")?,
+            prices: later("prices")?,
             journal: number("journal")?,
             model: model.parse().map_err(|_| read.damaged(format!("`{model}` is no digest")))?,
         })

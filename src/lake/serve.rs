@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use crate::{
     EmbedSpec, Error, Feedback, Interaction, Lake, VersionRow,
     canary::Keeper,
-    format::{CommitWire, Refusal, Reply, SearchWire, WIRE},
+    format::{CommitWire, Refusal, Reply, SearchWire, WIRE, WIRE_LIMITED},
 };
 
 /// A commit of some dozens of documents is a few megabytes; vectors are a third of it. One large spreadsheet comes as passages, with
@@ -85,6 +85,7 @@ pub(crate) async fn serve_lake(
 fn router(shared: Shared) -> Router {
     let guarded = Router::new()
         .route("/v1/commit", post(commit))
+        .route("/v1/catalogue", post(put_aside))
         .route("/v1/refresh", post(refresh))
         .route("/v1/pin", post(pin).delete(unpin))
         .route("/v1/search", post(search))
@@ -225,6 +226,10 @@ async fn commit(State(shared): State<Shared>, body: Body<CommitWire>) -> Answer<
     reply(lake.commit(wire.commit).await?)
 }
 
+async fn put_aside(State(shared): State<Shared>, body: Body<crate::CataloguePart>) -> Answer<()> {
+    reply(open(&shared)?.put_aside(body?.0).await?)
+}
+
 async fn refresh(State(shared): State<Shared>) -> Answer<()> {
     open(&shared)?.refresh().await?;
     reply(())
@@ -242,7 +247,8 @@ async fn unpin(State(shared): State<Shared>) -> Answer<()> {
 async fn search(State(shared): State<Shared>, body: Body<SearchWire>) -> Answer<Vec<crate::Hit>> {
     let lake = open(&shared)?;
     let Json(wire) = body?;
-    fitting(lake, wire.format, wire.model)?;
+    let format = if wire.format == WIRE_LIMITED { WIRE } else { wire.format };
+    fitting(lake, format, wire.model)?;
     reply(lake.search(wire.request).await?)
 }
 

@@ -5,6 +5,7 @@
 //! back at the next open, by restoring the named versions as new ones and naming those in a row of kind `rollback`. Every
 //! file is synced before the row that names it is written, and the row before the commit returns.
 
+mod catalogues;
 mod check;
 mod files;
 mod sheets;
@@ -20,17 +21,19 @@ use std::{
 use base::{Clock, CustomerLayout};
 
 use crate::{
-    CatalogRow, Commit, CommitId, DocumentRow, EdgeRow, EmbedSpec, EntityRow, Error, Feedback, Interaction, Pin,
-    VersionRow,
+    CatalogRow, CommitId, DocumentRow, EdgeRow, EmbedSpec, EntityRow, Error, Feedback, Interaction, Pin, VersionRow,
     catalog::{self, CATALOG},
+    catalogue::{FEATURES, PRICES, PRODUCTS},
     durable,
     format::CommitRow,
     knowledge::{self, EDGES, ENTITIES},
+    regrant::Regranted,
     rows::{self, CHUNKS, COMMITS, DOCUMENTS, FEEDBACK, INTERACTIONS, VERSIONS},
     table::Table,
     vectors::Vectors,
 };
 
+use catalogues::{Aside, OwnFiles};
 use files::{join, list, locate, paths, replace, small};
 pub(crate) use sources::{Source, Sources, Which};
 
@@ -51,6 +54,9 @@ pub(crate) struct Store {
     entities: Table,
     edges: Table,
     catalog: Table,
+    products: Table,
+    features: Table,
+    prices: Table,
     commits: Table,
     /// The spreadsheet tables of the newest commit, by document.
     sheets: HashMap<String, Vec<CatalogRow>>,
@@ -63,6 +69,9 @@ pub(crate) struct Store {
     entity_files: Files,
     edge_files: Files,
     catalog_files: Files,
+    catalogue_files: OwnFiles,
+    /// Rows of catalogues no commit named yet, by document.
+    aside: HashMap<String, Aside>,
     spec: EmbedSpec,
     clock: Clock,
     /// A change was begun and not finished: the tables may be ahead of the newest row.
@@ -83,12 +92,13 @@ pub(crate) enum Step {
     EdgesWritten,
     SheetsWritten,
     CatalogWritten,
+    CataloguesWritten,
     Synced,
 }
 
 impl Step {
     #[cfg(test)]
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::VectorsDeleted,
         Self::VectorsAppended,
         Self::DocumentsWritten,
@@ -97,6 +107,7 @@ impl Step {
         Self::EdgesWritten,
         Self::SheetsWritten,
         Self::CatalogWritten,
+        Self::CataloguesWritten,
         Self::Synced,
     ];
 
@@ -114,6 +125,7 @@ impl Step {
             Self::EdgesWritten => "writing edges",
             Self::SheetsWritten => "writing spreadsheet tables",
             Self::CatalogWritten => "writing the catalog",
+            Self::CataloguesWritten => "writing rows of catalogues",
             Self::Synced => "syncing",
         }))
     }
@@ -145,6 +157,9 @@ impl Store {
             entities: table(ENTITIES).await?,
             edges: table(EDGES).await?,
             catalog: table(CATALOG).await?,
+            products: table(PRODUCTS).await?,
+            features: table(FEATURES).await?,
+            prices: table(PRICES).await?,
             commits,
             sheets: HashMap::new(),
             sheets_home: layout.delta().join(catalog::SHEETS),
@@ -154,6 +169,8 @@ impl Store {
             entity_files: Files::new(),
             edge_files: Files::new(),
             catalog_files: Files::new(),
+            catalogue_files: OwnFiles::new(),
+            aside: HashMap::new(),
             spec,
             clock,
             torn: false,
@@ -178,6 +195,9 @@ impl Store {
             entities: 0,
             edges: 0,
             catalog: 0,
+            products: 0,
+            features: 0,
+            prices: 0,
             journal: 0,
             model: self.spec.model,
         })
@@ -232,6 +252,9 @@ impl Store {
             (&mut self.entities, named.entities),
             (&mut self.edges, named.edges),
             (&mut self.catalog, named.catalog),
+            (&mut self.products, named.products),
+            (&mut self.features, named.features),
+            (&mut self.prices, named.prices),
         ];
         for (table, version) in tables {
             if table.version() != version {
@@ -262,6 +285,7 @@ impl Store {
         }
         locate(&self.chunks, "document_id", &mut self.chunk_files)?;
         self.locate_knowledge()?;
+        self.locate_catalogues()?;
         Ok(documents)
     }
 
@@ -283,21 +307,28 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a commit, with the words of its chunks, and returns its number and the address of each chunk's row.
-    pub async fn commit(
-        &mut self,
-        commit: &Commit,
-        terms: &[String],
-        stop: Option<Step>,
-    ) -> Result<(CommitId, Vec<u64>), Error> {
+    /// Gives tables that were made before there were readers their column. Returns whether one lacked it.
+    async fn widen(&mut self) -> Result<bool, Error> {
+        let vectors = self.vectors.widen().await?;
+        let documents = self.documents.widen().await?;
+        Ok(self.chunks.widen().await? || documents || vectors)
+    }
+
+    /// Makes a commit, and returns its number and the address of each chunk's row.
+    pub async fn commit(&mut self, of: &Regranted, stop: Option<Step>) -> Result<(CommitId, Vec<u64>), Error> {
+        let Regranted { commit, terms, kept } = of;
         let ids = commit.upsert.iter().map(|row| &row.id).chain(&commit.remove);
         let gone: BTreeSet<&str> = ids.map(String::as_str).filter(|id| self.document_files.contains_key(*id)).collect();
         if gone.is_empty() && commit.upsert.is_empty() {
             return Ok((CommitId(self.commits()), Vec::new()));
         }
+        self.check_aside(&commit.catalogues)?;
+        // What the documents named, where that is written again too.
+        let known: BTreeSet<&str> = gone.iter().copied().filter(|id| !kept.contains(*id)).collect();
         self.torn = true;
         let before = self.vectors.dataset();
         let mut made = Vec::new();
+        self.widen().await?;
 
         let with_chunks: Vec<&str> = gone.iter().copied().filter(|id| self.chunk_files.contains_key(*id)).collect();
         self.vectors.delete(&with_chunks).await?;
@@ -316,16 +347,18 @@ impl Store {
         let chunks = replace(&mut self.chunks, "document_id", &self.chunk_files, &gone, new, &mut made).await?;
         Step::ChunksWritten.pass(stop)?;
         let new = knowledge::entities_batch(&commit.entities)?;
-        let entities = replace(&mut self.entities, "document_id", &self.entity_files, &gone, new, &mut made).await?;
+        let entities = replace(&mut self.entities, "document_id", &self.entity_files, &known, new, &mut made).await?;
         Step::EntitiesWritten.pass(stop)?;
         let new = knowledge::edges_batch(&commit.edges)?;
-        let edges = replace(&mut self.edges, "document_id", &self.edge_files, &gone, new, &mut made).await?;
+        let edges = replace(&mut self.edges, "document_id", &self.edge_files, &known, new, &mut made).await?;
         Step::EdgesWritten.pass(stop)?;
-        let sheets = self.write_sheets(commit, &gone, &mut made).await?;
+        let sheets = self.write_sheets(commit, &known, &mut made).await?;
         Step::SheetsWritten.pass(stop)?;
         let new = catalog::catalog_batch(&sheets)?;
-        let catalog = replace(&mut self.catalog, "document_id", &self.catalog_files, &gone, new, &mut made).await?;
+        let catalog = replace(&mut self.catalog, "document_id", &self.catalog_files, &known, new, &mut made).await?;
         Step::CatalogWritten.pass(stop)?;
+        let own = self.write_catalogues(commit, &known, &mut made).await?;
+        Step::CataloguesWritten.pass(stop)?;
 
         durable::sync(made).await?;
         Step::Synced.pass(stop)?;
@@ -333,11 +366,14 @@ impl Store {
         for id in &gone {
             self.document_files.remove(*id);
             self.chunk_files.remove(*id);
+        }
+        for id in &known {
             self.entity_files.remove(*id);
             self.edge_files.remove(*id);
             self.catalog_files.remove(*id);
             self.sheets.remove(*id);
         }
+        self.note_catalogues(&known, own);
         documents.note(&mut self.document_files);
         chunks.note(&mut self.chunk_files);
         entities.note(&mut self.entity_files);
@@ -365,6 +401,9 @@ impl Store {
             entities: self.entities.version(),
             edges: self.edges.version(),
             catalog: self.catalog.version(),
+            products: self.products.version(),
+            features: self.features.version(),
+            prices: self.prices.version(),
             journal,
             model: self.spec.model,
         };
@@ -462,7 +501,7 @@ impl Store {
         Ok((Pin { commit: CommitId(newest.id), committed_ms: newest.committed_ms }, files))
     }
 
-    fn tables(&self) -> [&Table; 8] {
+    fn tables(&self) -> [&Table; 11] {
         [
             &self.documents,
             &self.chunks,
@@ -472,6 +511,9 @@ impl Store {
             &self.entities,
             &self.edges,
             &self.catalog,
+            &self.products,
+            &self.features,
+            &self.prices,
         ]
     }
 
@@ -489,11 +531,12 @@ impl Store {
         if moved {
             self.vectors.compact().await?;
         }
+        let mut changed = self.widen().await?;
         if index {
             self.vectors.refresh_index().await?;
         }
-        let mut changed = self.vectors.version() != before.version_id();
-        if changed {
+        if self.vectors.version() != before.version_id() {
+            changed = true;
             self.vectors.made_since(&before, &mut made);
         }
         let documents = join(&mut self.documents, &mut made).await?;

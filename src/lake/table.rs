@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use deltalake::{
     DeltaTable, DeltaTableError,
     kernel::{
-        Action, StructType,
+        Action, Add, StructType,
         engine::arrow_conversion::TryIntoKernel,
         transaction::{CommitBuilder, CommitProperties},
     },
@@ -63,19 +63,21 @@ impl Table {
     }
 
     /// Adds columns the layout has and the table has not, as a new version without new rows. Rows that are there have no value in them.
-    pub async fn widen(&mut self) -> Result<(), Error> {
+    /// Returns whether there were such columns.
+    pub async fn widen(&mut self) -> Result<bool, Error> {
         let failed = || Error::table("widen", self.layout.name);
         let known = self.state.schema();
         let wanted: StructType =
             self.layout.schema().as_ref().try_into_kernel().map_err(DeltaTableError::from).map_err(failed())?;
         let missing: Vec<_> = wanted.fields().filter(|field| known.field(field.name()).is_none()).cloned().collect();
         if missing.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let table = load(&self.url).await.map_err(failed())?;
         let table = table.add_columns().with_fields(missing).await.map_err(failed())?;
         self.state = table.snapshot().map_err(failed())?.clone();
-        durable::sync(vec![self.log_file()]).await
+        durable::sync(vec![self.log_file()]).await?;
+        Ok(true)
     }
 
     pub fn version(&self) -> u64 {
@@ -100,6 +102,32 @@ impl Table {
         rows: RecordBatch,
         made: &mut Vec<PathBuf>,
     ) -> Result<Option<String>, Error> {
+        let adds = self.prepare(rows, made).await?;
+        let path = adds.last().map(|add| add.path.clone());
+        self.exchange(replaced, adds, made).await?;
+        Ok(path)
+    }
+
+    /// Writes rows into a file that no version names yet. Files that were made are added to `made`.
+    pub async fn prepare(&self, rows: RecordBatch, made: &mut Vec<PathBuf>) -> Result<Vec<Add>, Error> {
+        let failed = || Error::table("write", self.layout.name);
+        if rows.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let mut writer = RecordBatchWriter::try_new(&self.url, self.layout.schema(), None, None).map_err(failed())?;
+        writer.write(rows).await.map_err(failed())?;
+        let adds = writer.flush().await.map_err(failed())?;
+        made.extend(adds.iter().map(|add| self.folder.join(&add.path)));
+        Ok(adds)
+    }
+
+    /// Makes the next version: the files `replaced` leave it, those of `adds` enter it. There is none when both are empty.
+    pub async fn exchange(
+        &mut self,
+        replaced: &[String],
+        adds: Vec<Add>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(), Error> {
         let failed = || Error::table("write", self.layout.name);
         let mut actions: Vec<Action> = self
             .state
@@ -113,19 +141,9 @@ impl Table {
                 format!("{} of {} files to replace are not in it", replaced.len() - actions.len(), replaced.len());
             return Err(Error::Damaged { table: self.layout.name, what });
         }
-        let mut path = None;
-        if rows.num_rows() > 0 {
-            let mut writer =
-                RecordBatchWriter::try_new(&self.url, self.layout.schema(), None, None).map_err(failed())?;
-            writer.write(rows).await.map_err(failed())?;
-            for add in writer.flush().await.map_err(failed())? {
-                made.push(self.folder.join(&add.path));
-                path = Some(add.path.clone());
-                actions.push(Action::Add(add));
-            }
-        }
+        actions.extend(adds.into_iter().map(Action::Add));
         if actions.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let mode = if replaced.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
         let operation = DeltaOperation::Write { mode, partition_by: None, predicate: None };
@@ -137,10 +155,10 @@ impl Table {
             .map_err(failed())?;
         self.state = finished.snapshot();
         made.push(self.log_file());
-        Ok(path)
+        Ok(())
     }
 
-    /// Reads one file's rows; with `columns`, only these.
+    /// Reads one file's rows; with `columns`, only these, else all of the layout.
     pub fn read_file(&self, path: &str, columns: Option<&[&str]>) -> Result<Vec<RecordBatch>, Error> {
         let failed = || Error::table("read", self.layout.name);
         let path = self.folder.join(path);
@@ -156,7 +174,25 @@ impl Table {
             .build()
             .map_err(DeltaTableError::from)
             .map_err(failed())?;
-        reader.collect::<Result<_, _>>().map_err(DeltaTableError::from).map_err(failed())
+        let batches: Vec<_> = reader.collect::<Result<_, _>>().map_err(DeltaTableError::from).map_err(failed())?;
+        match columns {
+            Some(_) => Ok(batches),
+            None => batches.into_iter().map(|batch| self.layout.widened(batch)).collect(),
+        }
+    }
+
+    /// Returns a text column's value in a file's first row.
+    pub fn first_text(&self, path: &str, column: &str) -> Result<Option<String>, Error> {
+        let failed = || Error::table("read", self.layout.name);
+        let path = self.folder.join(path);
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(DeltaTableError::from).map_err(failed())?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+        let reader = builder.with_projection(mask).with_batch_size(1).with_limit(1).build();
+        let Some(batch) = reader.map_err(DeltaTableError::from).map_err(failed())?.next() else { return Ok(None) };
+        let batch = batch.map_err(DeltaTableError::from).map_err(failed())?;
+        let texts = self.layout.read(&batch).texts(column)?;
+        Ok(texts.iter().flatten().next().map(str::to_owned))
     }
 
     /// Returns the table's folder, by its real path.

@@ -1,6 +1,8 @@
 //! The room at its face: what a user of the lake can rely on.
 
+mod catalogue;
 mod knowledge;
+mod rights;
 
 use std::collections::BTreeMap;
 
@@ -9,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Access, ChunkRow, Client, Commit, CommitId, DocumentRow, DocumentStatus, EmbedSpec, Error, Feedback, Filter,
-    Interaction, Lake, SearchMode, SearchRequest, Verdict, VersionRow, chunk_id, document_id, rows, serve::serve_lake,
-    store::Step, table::Table, vectors::Vectors,
+    Interaction, Lake, SearchMode, SearchRequest, SqlRequest, Verdict, VersionRow, chunk_id, document_id, rows,
+    serve::serve_lake, store::Step, table::Table, vectors::Vectors,
 };
 
 const DIMENSION: usize = 8;
@@ -60,6 +62,7 @@ fn document(path: &str, chunks: usize) -> DocumentRow {
         reason: (chunks == 0).then(|| "it's \"torn\"".to_owned()),
         chunk_count: chunks as u32,
         ingested_ms: 30,
+        readers: Vec::new(),
         metadata: BTreeMap::from([("author".to_owned(), "Müller".to_owned())]),
     }
 }
@@ -76,6 +79,7 @@ fn write(path: &str, passages: &[&str]) -> Commit {
         place: Place::page(ordinal as u32 + 1),
         language: Some("de".to_owned()),
         token_count: 5,
+        readers: Vec::new(),
         vector: towards(ordinal),
     };
     Commit { chunks: passages.iter().enumerate().map(chunk).collect(), upsert: vec![document], ..Commit::default() }
@@ -139,6 +143,13 @@ async fn check_stored(home: &Home) {
     let catalog = table(crate::catalog::CATALOG).await.unwrap();
     let versions = (entities.version(), edges.version(), catalog.version());
     assert_eq!(versions, (newest.entities, newest.edges, newest.catalog));
+    for (layout, version) in [
+        (crate::catalogue::PRODUCTS, newest.products),
+        (crate::catalogue::FEATURES, newest.features),
+        (crate::catalogue::PRICES, newest.prices),
+    ] {
+        assert_eq!(table(layout).await.unwrap().version(), version, "{}", layout.name);
+    }
     let mut known = Vec::new();
     for batch in documents.read().unwrap() {
         known.extend(rows::documents_rows(&batch).unwrap().into_iter().map(|row| row.id));
@@ -236,11 +247,13 @@ async fn a_commit_stopped_between_any_two_steps_never_happened_and_can_be_made_a
     let lake = home.open().await;
     lake.commit(write_all("a.txt", &["alpha", "beta"])).await.unwrap();
     lake.commit(write_all("b.txt", &["alpha gamma"])).await.unwrap();
+    let standing = lake.commit(write("d.txt", &["delta"])).await.unwrap();
+    assert_eq!(standing, CommitId(3));
     let mut lake = Some(lake);
     for (round, step) in Step::ALL.into_iter().enumerate() {
         let open = lake.take().unwrap();
         let before = everything(&open).await;
-        // Replaces a, removes b, adds c: every table and the vectors change.
+        // Replaces a, removes b, adds c, gives d other readers: every table and the vectors change.
         let mut next = write_all("a.txt", &[&format!("alpha beta round {round}"), "gamma"]);
         let more = write_all(&format!("c{round}.txt"), &["beta"]);
         next.upsert.extend(more.upsert);
@@ -249,6 +262,8 @@ async fn a_commit_stopped_between_any_two_steps_never_happened_and_can_be_made_a
         next.edges.extend(more.edges);
         next.tables.extend(more.tables);
         next.remove = vec![document_id("/data", "b.txt")];
+        let readers = vec![format!("group {round}")];
+        next.readers = vec![crate::Readers { document_id: document_id("/data", "d.txt"), readers: readers.clone() }];
         let stopped = open.commit_until(next.clone(), Some(step)).await;
         assert!(matches!(stopped, Err(Error::Stopped(_))), "{step:?}: {stopped:?}");
         assert_eq!(everything(&open).await, before, "{step:?}: searches saw half a commit");
@@ -261,8 +276,9 @@ async fn a_commit_stopped_between_any_two_steps_never_happened_and_can_be_made_a
         assert!(matches!(stopped, Err(Error::Stopped(_))));
         reopened.commit(next).await.unwrap();
         let after = everything(&reopened).await;
-        assert_eq!(after.0.len(), 2 + round, "{step:?}");
-        assert_eq!(after.1.len(), 3 + round, "{step:?}");
+        assert_eq!(after.0.len(), 3 + round, "{step:?}");
+        assert_eq!(after.1.len(), 4 + round, "{step:?}");
+        assert!(after.0.iter().any(|row| row.path == "d.txt" && row.readers == readers), "{step:?}");
         assert_eq!(after.2.iter().filter(|line| line.starts_with("makes")).count(), 2 + round, "{step:?}");
         assert_eq!(ranking(&reopened, &format!("round {round}")).await, ["a.txt"], "{step:?}");
         check_stored(&home).await;
@@ -390,6 +406,28 @@ async fn modes_keep_their_own_order_and_hybrid_never_loses_what_vectors_know() {
     assert!(hits.windows(2).all(|pair| pair[0].score >= pair[1].score) && hits.len() == 4);
     assert_eq!(search(SearchMode::Lexical).await.unwrap().len(), 2);
     assert_eq!(search(SearchMode::Hybrid).await.unwrap()[0].text, "zwei");
+}
+
+#[tokio::test]
+async fn an_older_commit_is_searched_as_it_was() {
+    let home = home();
+    let lake = home.open().await;
+    lake.commit(write("a.txt", &["alpha eins", "beta"])).await.unwrap();
+    lake.commit(write("b.txt", &["alpha zwei"])).await.unwrap();
+    let search = |at: Option<u64>| {
+        lake.search(SearchRequest { at: at.map(CommitId), ..SearchRequest::hybrid("alpha", Some(towards(0)), 10) })
+    };
+    let second = search(None).await.unwrap();
+    lake.commit(write("a.txt", &["gamma"])).await.unwrap();
+    lake.commit(remove("b.txt")).await.unwrap();
+    lake.refresh().await.unwrap();
+    assert_eq!(search(Some(2)).await.unwrap(), second);
+    let paths = |hits: Vec<crate::Hit>| hits.into_iter().map(|hit| hit.document).collect::<Vec<_>>();
+    assert_eq!(paths(search(Some(1)).await.unwrap()), ["a.txt", "a.txt"]);
+    assert_eq!(paths(search(None).await.unwrap()), ["a.txt"]);
+    assert!(matches!(search(Some(99)).await, Err(Error::Refused(_))));
+    lake.vacuum(1).await.unwrap();
+    assert!(matches!(search(Some(2)).await, Err(Error::Refused(_))), "a vacuum let go of it");
 }
 
 #[tokio::test]
@@ -568,6 +606,10 @@ async fn the_role_answers_as_the_library_does() {
     remote.record(interaction(5)).await.unwrap();
     remote.refresh().await.unwrap();
     let hits = remote.search(SearchRequest::hybrid("zwei", Some(towards(1)), 2)).await.unwrap();
+    let rights = base::Rights::Of(vec!["sales".to_owned()]);
+    let limited = SearchRequest { rights, ..SearchRequest::hybrid("zwei", Some(towards(1)), 2) };
+    assert_eq!(remote.search(limited).await.unwrap(), [], "rights cross the wire");
+    assert_eq!(hits.len(), 2);
     let documents = remote.documents().await.unwrap();
     let chunks = remote.all_chunks(None, 10).await.unwrap();
     assert_eq!((documents.len(), chunks.len()), (1, 2));

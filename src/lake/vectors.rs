@@ -15,7 +15,7 @@ use futures::TryStreamExt;
 use lance::{
     Dataset,
     dataset::{
-        ProjectionRequest, WriteParams,
+        NewColumnTransform, ProjectionRequest, WriteParams,
         cleanup::CleanupPolicyBuilder,
         optimize::{CompactionOptions, compact_files},
     },
@@ -25,7 +25,7 @@ use lance_index::{IndexType, optimize::OptimizeOptions, scalar::InvertedIndexPar
 
 use crate::{
     ChunkRow, EmbedSpec, Error,
-    columns::texts,
+    columns::{Reader, texts},
     rows::{CHUNKS, chunks_batch, chunks_rows},
 };
 
@@ -93,6 +93,20 @@ impl Vectors {
         self.dataset.fragments().iter().filter(is_small).count()
     }
 
+    /// Adds columns chunks have and the dataset has not: rows that are there have no value in them. Returns whether there were such.
+    pub async fn widen(&mut self) -> Result<bool, Error> {
+        let known = Schema::from(self.dataset.schema());
+        let wanted = schema(&self.spec);
+        let is_missing = |field: &&Arc<Field>| known.field_with_name(field.name()).is_err();
+        let missing: Vec<Arc<Field>> = wanted.fields().iter().filter(is_missing).cloned().collect();
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let columns = NewColumnTransform::AllNulls(Arc::new(Schema::new(missing)));
+        self.dataset.add_columns(columns, None, None).await.map_err(Error::vectors("widen"))?;
+        Ok(true)
+    }
+
     /// Deletes the chunks of these documents.
     pub async fn delete(&mut self, documents: &[&str]) -> Result<(), Error> {
         // Ids go into a predicate: whatever a caller made of one, a quote in it stays a quote.
@@ -107,7 +121,7 @@ impl Vectors {
     /// Appends chunks with their words, and returns the address of each, in order.
     pub async fn append(&mut self, rows: &[ChunkRow], terms: &[String]) -> Result<Vec<u64>, Error> {
         let before = self.dataset.fragments().iter().map(|fragment| fragment.id).max();
-        let batch = self.batch(rows, terms)?;
+        let batch = self.in_order(&self.batch(rows, terms)?)?;
         let schema = batch.schema();
         self.dataset
             .append(RecordBatchIterator::new([Ok(batch)], schema), None)
@@ -146,6 +160,15 @@ impl Vectors {
         RecordBatch::try_new(schema(&self.spec), columns).map_err(failed)
     }
 
+    /// Returns the columns in the dataset's order: a dataset that was widened has the later ones at its end.
+    fn in_order(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+        let known = batch.schema();
+        let order = self.dataset.schema().fields.iter().map(|field| known.index_of(&field.name));
+        let order = order.collect::<Result<Vec<_>, _>>();
+        let ordered = order.and_then(|order| batch.project(&order));
+        ordered.map_err(|source| Error::Columns { table: CHUNKS.name, source })
+    }
+
     /// Brings back an older version, as a new version.
     pub async fn restore(&mut self, version: u64) -> Result<(), Error> {
         let failed = || Error::vectors("restore");
@@ -154,34 +177,24 @@ impl Vectors {
         self.dataset.checkout_latest().await.map_err(failed())
     }
 
-    /// Streams everything the index in memory needs, fragment by fragment.
-    pub async fn load(&self, mut each: impl FnMut(Loaded)) -> Result<(), Error> {
-        let failed = || Error::vectors("read");
-        let mut scan = self.dataset.scan();
-        scan.project(&["id", "document_id", "language", TERMS, VECTOR]).map_err(failed())?;
-        scan.with_row_id().scan_in_order(true);
-        let mut batches = scan.try_into_stream().await.map_err(failed())?;
-        while let Some(batch) = batches.try_next().await.map_err(failed())? {
-            let read = CHUNKS.read(&batch);
-            let (id, document) = (read.texts("id")?, read.texts("document_id")?);
-            let (terms, language) = (read.texts(TERMS)?, read.texts("language")?);
-            let other = |name: &str| read.damaged(format!("the column `{name}` has another type"));
-            let vectors = read.column(VECTOR)?.as_fixed_size_list_opt().ok_or_else(|| other(VECTOR))?;
-            let rows = read.column("_rowid")?.as_primitive_opt::<UInt64Type>().ok_or_else(|| other("_rowid"))?;
-            for row in 0..batch.num_rows() {
-                let vector = vectors.value(row);
-                let vector = vector.as_primitive_opt::<Float32Type>().ok_or_else(|| other(VECTOR))?;
-                each(Loaded {
-                    id: id.value(row).to_owned(),
-                    document_id: document.value(row).to_owned(),
-                    terms: terms.value(row).to_owned(),
-                    language: language.is_valid(row).then(|| language.value(row).to_owned()),
-                    vector: vector.values().to_vec(),
-                    row: rows.value(row),
-                });
+    /// Returns the dataset at an older version.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is not there any more.
+    pub async fn at(&self, version: u64) -> Result<Dataset, Error> {
+        let gone = |error: lance::Error| match error {
+            lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. } => {
+                Error::Refused("the passages of this commit are not there any more: a cleaning removed them".to_owned())
             }
-        }
-        Ok(())
+            error => Error::vectors("open")(error),
+        };
+        self.dataset.checkout_version(version).await.map_err(gone)
+    }
+
+    /// Streams everything the index in memory needs, fragment by fragment.
+    #[cfg(test)]
+    pub async fn load(&self, each: impl FnMut(Loaded)) -> Result<(), Error> {
+        load(&self.dataset, each).await
     }
 
     /// Streams ids and addresses only: what compaction changes.
@@ -305,15 +318,67 @@ fn row_files(dataset: &Dataset) -> BTreeSet<String> {
     files
 }
 
+/// Streams everything the index in memory needs, fragment by fragment.
+pub(crate) async fn load(dataset: &Dataset, mut each: impl FnMut(Loaded)) -> Result<(), Error> {
+    let failed = || Error::vectors("read");
+    let mut scan = dataset.scan();
+    scan.project(&["id", "document_id", "language", TERMS, VECTOR]).map_err(failed())?;
+    scan.with_row_id().scan_in_order(true);
+    let mut batches = scan.try_into_stream().await.map_err(failed())?;
+    while let Some(batch) = batches.try_next().await.map_err(failed())? {
+        let read = CHUNKS.read(&batch);
+        let (id, document) = (read.texts("id")?, read.texts("document_id")?);
+        let (terms, language) = (read.texts(TERMS)?, read.texts("language")?);
+        let other = || read.damaged("the column `_rowid` has another type".to_owned());
+        let rows = read.column("_rowid")?.as_primitive_opt::<UInt64Type>().ok_or_else(other)?;
+        for row in 0..batch.num_rows() {
+            each(Loaded {
+                id: id.value(row).to_owned(),
+                document_id: document.value(row).to_owned(),
+                terms: terms.value(row).to_owned(),
+                language: language.is_valid(row).then(|| language.value(row).to_owned()),
+                vector: vector(&read, row)?,
+                row: rows.value(row),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Returns chunks without vectors by their addresses, in the order given.
 pub(crate) async fn take(dataset: &Dataset, rows: &[u64]) -> Result<Vec<ChunkRow>, Error> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let names = CHUNKS.columns.iter().map(|(name, ..)| *name);
-    let projection = ProjectionRequest::from_columns(names, dataset.schema());
-    let batch = dataset.take_rows(rows, projection).await.map_err(Error::vectors("read"))?;
-    chunks_rows(&batch)
+    chunks_rows(&taken(dataset, rows, &[]).await?)
+}
+
+/// Returns chunks with their vectors, and their words, by their addresses, in the order given.
+pub(crate) async fn take_whole(dataset: &Dataset, rows: &[u64]) -> Result<Vec<(ChunkRow, String)>, Error> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let batch = taken(dataset, rows, &[TERMS, VECTOR]).await?;
+    let read = CHUNKS.read(&batch);
+    let terms = read.texts(TERMS)?;
+    let whole = |(row, chunk)| Ok((ChunkRow { vector: vector(&read, row)?, ..chunk }, terms.value(row).to_owned()));
+    chunks_rows(&batch)?.into_iter().enumerate().map(whole).collect()
+}
+
+async fn taken(dataset: &Dataset, rows: &[u64], more: &[&'static str]) -> Result<RecordBatch, Error> {
+    let known = dataset.schema();
+    let names = CHUNKS.columns.iter().map(|(name, ..)| *name).chain(more.iter().copied());
+    // A dataset nobody wrote to since an older version lacks the later columns.
+    let names = names.filter(|name| known.field(name).is_some());
+    let projection = ProjectionRequest::from_columns(names, known);
+    dataset.take_rows(rows, projection).await.map_err(Error::vectors("read"))
+}
+
+/// Returns the vector in one row.
+fn vector(read: &Reader<'_>, row: usize) -> Result<Vec<f32>, Error> {
+    let other = || read.damaged(format!("the column `{VECTOR}` has another type"));
+    let vector = read.column(VECTOR)?.as_fixed_size_list_opt().ok_or_else(other)?.value(row);
+    Ok(vector.as_primitive_opt::<Float32Type>().ok_or_else(other)?.values().to_vec())
 }
 
 fn vector_type(spec: &EmbedSpec) -> DataType {

@@ -6,7 +6,10 @@ use std::{
     ops::Bound::{Included, Unbounded},
 };
 
-use crate::analysis::{QueryTerm, TermKind, is_mixed};
+use crate::{
+    analysis::{QueryTerm, TermKind, is_mixed},
+    lexical::Exists,
+};
 
 /// A compound that ends with the word: `Reihenklemme` for `Klemme`.
 const COMPOUND: f32 = 0.5;
@@ -51,8 +54,29 @@ impl Vocabulary {
         id
     }
 
-    /// Returns the vocabulary terms that answer an idea, each with a weight of at most 1, the greatest first.
-    pub fn alternatives(&self, idea: &QueryTerm) -> Vec<(u32, f32)> {
+    /// Returns the vocabulary terms that answer an idea, each with a weight of at most 1, the greatest first. Where
+    /// `exists` is given, terms it denies are not there.
+    pub fn alternatives(&self, idea: &QueryTerm, exists: Option<Exists<'_>>) -> Vec<(u32, f32)> {
+        View { of: self, exists }.alternatives(idea)
+    }
+}
+
+/// The terms that exist for who asks.
+struct View<'a> {
+    of: &'a Vocabulary,
+    exists: Option<Exists<'a>>,
+}
+
+impl View<'_> {
+    fn exists(&self, id: u32) -> bool {
+        self.exists.is_none_or(|exists| exists(id))
+    }
+
+    fn number(&self, term: &str) -> Option<u32> {
+        self.of.terms.get(term).copied().filter(|id| self.exists(*id))
+    }
+
+    fn alternatives(&self, idea: &QueryTerm) -> Vec<(u32, f32)> {
         let mut all: Vec<(u32, f32)> = Vec::new();
         let mut add = |id: u32, weight| {
             if !all.iter().any(|(known, _)| *known == id) {
@@ -60,8 +84,8 @@ impl Vocabulary {
             }
         };
         for form in &idea.forms {
-            if let Some(id) = self.terms.get(form.as_str()) {
-                add(*id, 1.0);
+            if let Some(id) = self.number(form) {
+                add(id, 1.0);
             }
         }
         for form in &idea.forms {
@@ -87,17 +111,19 @@ impl Vocabulary {
 
     fn longer_codes(&self, form: &str) -> impl Iterator<Item = u32> {
         let long_enough = form.len() >= 4;
-        let beginning = self.ordered.range::<str, _>((Included(form), Unbounded));
-        beginning.take_while(move |(term, _)| long_enough && term.starts_with(form)).take(WIDEST).map(|(_, id)| *id)
+        let beginning = self.of.ordered.range::<str, _>((Included(form), Unbounded));
+        let longer = beginning.take_while(move |(term, _)| long_enough && term.starts_with(form));
+        longer.map(|(_, id)| *id).filter(move |id| self.exists(*id)).take(WIDEST)
     }
 
     /// Compounds whose last part is `form`: what stands before it must look like a word.
     fn compounds_of(&self, form: &str) -> impl Iterator<Item = u32> {
         let long_enough = form.chars().count() >= 4;
         let backwards = backwards(form);
-        let ending = self.reversed.range::<str, _>((Included(&*backwards), Unbounded)).map(|(term, id)| (term, *id));
+        let ending = self.of.reversed.range::<str, _>((Included(&*backwards), Unbounded)).map(|(term, id)| (term, *id));
         let mut found = Vec::new();
-        for (term, id) in ending.take_while(|(term, _)| long_enough && term.starts_with(&*backwards)).take(WIDEST) {
+        let ending = ending.take_while(|(term, _)| long_enough && term.starts_with(&*backwards));
+        for (term, id) in ending.filter(|(_, id)| self.exists(*id)).take(WIDEST) {
             let before: String = term[backwards.len()..].chars().rev().collect();
             if self.is_first_part(&before, form) {
                 found.push(id);
@@ -111,10 +137,10 @@ impl Vocabulary {
         let starts = form.char_indices().map(|(at, _)| at).filter(|at| (3..form.len().saturating_sub(3)).contains(at));
         for at in starts {
             let (before, last) = form.split_at(at);
-            if let Some(id) = self.terms.get(last)
+            if let Some(id) = self.number(last)
                 && self.is_first_part(before, last)
             {
-                return Some(*id);
+                return Some(id);
             }
         }
         None
@@ -123,9 +149,10 @@ impl Vocabulary {
     /// Compounds whose first part is `form`: what follows it must look like a word.
     fn begun_by(&self, form: &str) -> impl Iterator<Item = u32> {
         let long_enough = form.chars().count() >= 5;
-        let beginning = self.ordered.range::<str, _>((Included(form), Unbounded)).map(|(term, id)| (term, *id));
+        let beginning = self.of.ordered.range::<str, _>((Included(form), Unbounded)).map(|(term, id)| (term, *id));
         let mut found = Vec::new();
-        for (term, id) in beginning.take_while(|(term, _)| long_enough && term.starts_with(form)).take(WIDEST) {
+        let beginning = beginning.take_while(|(term, _)| long_enough && term.starts_with(form));
+        for (term, id) in beginning.filter(|(_, id)| self.exists(*id)).take(WIDEST) {
             if self.is_last_part(form, &term[form.len()..]) {
                 found.push(id);
             }
@@ -138,10 +165,10 @@ impl Vocabulary {
         let ends = form.char_indices().map(|(at, _)| at).filter(|at| (5..form.len().saturating_sub(3)).contains(at));
         for at in ends.rev() {
             let (first, rest) = form.split_at(at);
-            if let Some(id) = self.terms.get(first)
+            if let Some(id) = self.number(first)
                 && self.is_last_part(first, rest)
             {
-                return Some(*id);
+                return Some(id);
             }
         }
         None
@@ -151,7 +178,7 @@ impl Vocabulary {
     /// letters before it, or at least long enough that chance is unlikely.
     fn is_last_part(&self, first: &str, rest: &str) -> bool {
         let known =
-            |join: &&str| rest.strip_prefix(*join).is_some_and(|word| word.len() >= 4 && self.terms.contains_key(word));
+            |join: &&str| rest.strip_prefix(*join).is_some_and(|word| word.len() >= 4 && self.number(word).is_some());
         JOINS.iter().any(known) || first.chars().count() >= 6 && rest.chars().count() >= 6
     }
 
@@ -161,9 +188,8 @@ impl Vocabulary {
         if before.chars().count() < 3 {
             return false;
         }
-        let known = |join: &&str| {
-            before.strip_suffix(*join).is_some_and(|word| word.len() >= 3 && self.terms.contains_key(word))
-        };
+        let known =
+            |join: &&str| before.strip_suffix(*join).is_some_and(|word| word.len() >= 3 && self.number(word).is_some());
         JOINS.iter().any(known) || before.chars().count() >= 5 && last.chars().count() >= 5
     }
 }

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use base::Slug;
+use base::{Slug, config::Permissions};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Fault, Faults};
@@ -35,6 +35,9 @@ pub struct Answers {
     /// Model profile of the catalogue.
     #[serde(default = "default_profile")]
     pub profile: String,
+    /// Whether people find only what they may read.
+    #[serde(default, skip_serializing_if = "Permissions::is_off")]
+    pub permissions: Permissions,
     /// Whether the services are processes or containers.
     #[serde(default, skip_serializing_if = "Runtime::is_native")]
     pub runtime: Runtime,
@@ -175,6 +178,7 @@ impl Answers {
             port_base: None,
             language: Language::default(),
             profile: default_profile(),
+            permissions: Permissions::default(),
             runtime: Runtime::default(),
             updates: None,
         }

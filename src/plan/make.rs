@@ -231,6 +231,7 @@ fn build(inputs: &Inputs<'_>, parts: &Parts, trains: bool) -> Plan {
         training_minutes: answers.training_minutes,
         threads: inputs.host.cpu.cores,
         console_hosts: answers.console.hosts.clone(),
+        permissions: answers.permissions,
         containers: parts.containers.clone(),
     };
     let services = Role::ALL.iter().map(|role| Service {

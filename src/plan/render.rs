@@ -40,6 +40,9 @@ impl Plan {
         ] {
             text += &format!("  {name:<12}  {value}\n");
         }
+        if !self.answers.permissions.is_off() {
+            text += &format!("  {:<12}  people find only what they may read\n", "permissions");
+        }
         text += "\nSteps\n";
         for (number, step) in (1..).zip(&self.steps) {
             text += &format!("  {number:>2}. {:<12} {}\n", step.id(), step.describe());

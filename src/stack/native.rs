@@ -211,6 +211,7 @@ mod tests {
             training_minutes: 0,
             threads: 1,
             console_hosts: vec![],
+            permissions: Default::default(),
             containers: None,
         };
         for folder in [customer.deployment(), customer.run_dir(), layout.bin_dir()] {

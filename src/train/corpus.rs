@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use base::Digest;
+use base::{Digest, Rights};
 use lake::{Access, Verdict};
 
 use crate::{Error, random::Random};
@@ -40,13 +40,13 @@ pub(crate) struct Corpus {
     pub(crate) exchanges: Vec<Exchange>,
 }
 
-/// Reads at most `most` passages, and all vouched-for exchanges.
+/// Reads at most `most` passages, and all vouched-for exchanges, of what these rights may read: an adapter answers everybody.
 ///
 /// Chunk ids are digests, so a range of them is a random sample of a large lake; where it begins
 /// depends on the seed, so that nights with different seeds see different parts.
-pub(crate) async fn gather(lake: &Access, most: usize, seed: u64) -> Result<Corpus, Error> {
-    let documents: HashMap<String, String> =
-        lake.documents().await?.into_iter().map(|row| (row.id, row.title.unwrap_or(row.name))).collect();
+pub(crate) async fn gather(lake: &Access, rights: &Rights, most: usize, seed: u64) -> Result<Corpus, Error> {
+    let rows = lake.documents().await?.into_iter().filter(|row| rights.may_read(&row.readers));
+    let documents: HashMap<String, String> = rows.map(|row| (row.id, row.title.unwrap_or(row.name))).collect();
     let total = usize::try_from(lake.stats().await?.chunks).unwrap_or(usize::MAX);
     let mut after = (total > most).then(|| format!("{:016x}", Random::new(seed).next()));
     let mut wrapped = after.is_none();
@@ -75,11 +75,16 @@ pub(crate) async fn gather(lake: &Access, most: usize, seed: u64) -> Result<Corp
             passages.insert(row.id, passage);
         }
     }
-    Ok(Corpus { passages: passages.into_values().collect(), exchanges: exchanges(lake).await? })
+    Ok(Corpus { passages: passages.into_values().collect(), exchanges: exchanges(lake, rights, &documents).await? })
 }
 
-/// Exchanges whose newest feedback is a correction, or an approval of an answer that was given.
-async fn exchanges(lake: &Access) -> Result<Vec<Exchange>, Error> {
+/// Exchanges whose newest feedback is a correction, or an approval of an answer that was given. Where rights have limits, only those that
+/// stand on documents they may read.
+async fn exchanges(
+    lake: &Access,
+    rights: &Rights,
+    documents: &HashMap<String, String>,
+) -> Result<Vec<Exchange>, Error> {
     let mut verdicts = HashMap::new();
     let mut feedback = lake.feedback_since(0).await?;
     feedback.sort_by_key(|word| word.at_ms);
@@ -95,6 +100,13 @@ async fn exchanges(lake: &Access) -> Result<Vec<Exchange>, Error> {
             (None, Verdict::Up) if !exchange.abstained => exchange.answer,
             _ => continue,
         };
+        let is_open = |citation: &serde_json::Value| {
+            citation.get("document_id").and_then(|id| id.as_str()).is_some_and(|id| documents.contains_key(id))
+        };
+        let cited = exchange.citations.as_array().map(Vec::as_slice).unwrap_or_default();
+        if !rights.is_all() && (cited.is_empty() || !cited.iter().all(is_open)) {
+            continue;
+        }
         let quote = |citation: &serde_json::Value| Some(citation.get("quote")?.as_str()?.to_owned());
         let quotes = exchange.citations.as_array().map(|all| all.iter().filter_map(quote).collect());
         vouched.push(Exchange {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use base::{
-    Clock, Digest, Secret,
+    Clock, Digest, Rights, Secret,
     config::ModelRef,
     file::{self, Lock},
     job::Progress,
@@ -43,6 +43,8 @@ const LARGEST_VERSION_FILE: u64 = 16 << 20;
 pub struct TrainJob {
     pub base: ModelRef,
     pub lake: Access,
+    /// What may be learnt from.
+    pub rights: Rights,
     /// Where versions and `registry.json` live.
     pub loras_dir: PathBuf,
     /// Where the checkpoint lives.
@@ -79,7 +81,7 @@ pub async fn run(job: TrainJob, report: Report, cancel: CancellationToken) -> Re
     let _lock = Lock::try_acquire(&job.work_dir.join("train.lock"), "train").map_err(Error::Lock)?;
     note(&report, "reading the lake");
     let most = (job.minutes as usize).saturating_mul(PASSAGES_PER_MINUTE).max(LEAST_PASSAGES);
-    let corpus = corpus::gather(&job.lake, most, job.seed).await?;
+    let corpus = corpus::gather(&job.lake, &job.rights, most, job.seed).await?;
     let base_path = job.base.path.clone();
     let dataset = blocking(move || {
         let tokenizer = ChatTokenizer::open(&base_path)?;

@@ -287,6 +287,7 @@ impl Trainer {
         let job = TrainJob {
             base: self.config.chat_model.clone(),
             lake,
+            rights: self.config.permissions.of_anybody(),
             loras_dir: self.layout.loras(),
             work_dir: self.layout.train_dir(),
             minutes,

@@ -11,6 +11,8 @@ fn what_documents_name_can_be_followed_and_asked() {
     product.ok(&["ingest", &share]);
     the_graph_leads_from_product_to_certificate_and_complaint(&product);
     spreadsheets_are_tables(&product);
+    catalogues_are_tables(&product);
+    an_older_commit_can_be_searched(&product);
     questions_only_read(&product);
     the_tables_are_looked_after(&product);
 }
@@ -60,6 +62,26 @@ fn spreadsheets_are_tables(product: &Product) {
     let path = answer["rows"][0]["path"].as_str().unwrap_or_default();
     assert_eq!(answer["rows"][0]["listenpreis_eur"], 79.0, "{answer}");
     assert!(path.starts_with("Reklamationen/"), "{answer}");
+}
+
+fn catalogues_are_tables(product: &Product) {
+    let priced = "SELECT p.article_number, r.amount, r.amount_number, d.path FROM products p \
+                  JOIN prices r ON r.document_id = p.document_id AND r.ordinal = p.ordinal \
+                  JOIN documents d ON d.id = p.document_id ORDER BY 1";
+    let answer = product.json(&["sql", priced]);
+    let row = &answer["rows"][0];
+    assert!(row["path"].as_str().unwrap().ends_with("BMEcat_2005_Kessler_Auszug.xml"), "{answer}");
+    assert_eq!(row["amount"].as_str().unwrap().replace(',', ".").parse::<f64>().ok(), row["amount_number"].as_f64());
+}
+
+fn an_older_commit_can_be_searched(product: &Product) {
+    let newest = product.json(&["lake", "snapshot", "list", "-n", "1"])["snapshots"][0]["commit"].to_string();
+    let search = |more: &[&str]| product.json(&[&["search", "Bemessungsstrom", "--mode", "lexical"], more].concat());
+    let now = search(&[]);
+    assert!(!now["results"].as_array().unwrap().is_empty(), "{now}");
+    assert_eq!(search(&["--at", &newest]), now);
+    assert_eq!(search(&["--at", "1"])["results"].as_array().map(|hits| hits.len() <= 10), Some(true));
+    product.run(&["search", "Bemessungsstrom", "--mode", "lexical", "--at", "9999"]).expect(2);
 }
 
 fn questions_only_read(product: &Product) {

@@ -92,6 +92,7 @@ fn installation_in(dir: tempfile::TempDir) -> Installation {
         training_minutes: 0,
         threads: 1,
         console_hosts: vec![],
+        permissions: Default::default(),
         containers: None,
     };
     for folder in [customer.secrets(), layout.bin_dir(), layout.etc()] {

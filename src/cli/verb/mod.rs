@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub mod access;
 pub mod agent;
 pub mod ask;
 pub mod audit;

@@ -182,6 +182,9 @@ fn apply_flags(context: &Context, answers: &mut Answers, args: &AnswerArgs) -> O
     if args.port_base.is_some() {
         answers.port_base = args.port_base;
     }
+    if let Some(permissions) = args.permissions {
+        answers.permissions = permissions.into();
+    }
     if let Some(profile) = &args.profile {
         answers.profile.clone_from(profile);
     }

@@ -1,8 +1,8 @@
 use std::{fmt::Write as _, path::Path};
 
-use base::{Exit, file};
+use base::{Exit, Rights, file};
 use engine::Embedding;
-use lake::{Access, Filter, Hit, SearchRequest};
+use lake::{Access, CommitId, Filter, Hit, SearchRequest};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -35,7 +35,9 @@ pub async fn run(context: &Context, args: &SearchArgs) -> Outcome {
         folders: args.folder.clone(),
         documents: args.document.clone(),
     };
-    let finder = Finder { lake, embedding, mode: args.mode, filter };
+    // Whoever types this may read the tables anyway.
+    let rights = args.as_groups.clone().map_or(Rights::All, Rights::Of);
+    let finder = Finder { lake, embedding, mode: args.mode, filter, rights, at: args.at.map(CommitId) };
     match (&args.query, &args.queries, &args.run) {
         (Some(query), ..) => {
             let hits = finder.find(query, args.k).await?;
@@ -53,6 +55,8 @@ struct Finder {
     embedding: Option<Embedding>,
     mode: SearchMode,
     filter: Filter,
+    rights: Rights,
+    at: Option<CommitId>,
 }
 
 impl Finder {
@@ -66,8 +70,15 @@ impl Finder {
             SearchMode::Vector => lake::SearchMode::Vector,
             SearchMode::Lexical => lake::SearchMode::Lexical,
         };
-        let request = SearchRequest { mode, filter: self.filter.clone(), ..SearchRequest::hybrid(text, vector, k) };
-        Ok(self.lake.search(request).await?)
+        let (filter, rights) = (self.filter.clone(), self.rights.clone());
+        let request = SearchRequest { mode, filter, rights, at: self.at, ..SearchRequest::hybrid(text, vector, k) };
+        match self.lake.search(request).await {
+            Err(lake::Error::Refused(why)) if self.at.is_some() => {
+                let failure = Failure::new(Exit::Usage, why).during("this commit cannot be searched");
+                Err(failure.remedy("`0711 lake snapshot list` shows the commits"))
+            }
+            found => Ok(found?),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
+use base::Rights;
 use engine::wire::{ChatCompletionRequest, Message};
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
@@ -20,14 +21,14 @@ use crate::state::Shared;
 /// Turns of history that can matter to a follow-up.
 const HISTORY: usize = 4;
 
-/// Answers one chat request, whole or as a stream.
-pub(crate) async fn chat(state: &Shared, body: &Bytes) -> Result<Response, Fault> {
+/// Answers one chat request, whole or as a stream, from what its asker may read.
+pub(crate) async fn chat(state: &Shared, rights: Rights, body: &Bytes) -> Result<Response, Fault> {
     let request: ChatCompletionRequest = serde_json::from_slice(body)
         .map_err(|error| Fault::bad_request(format!("the body is no chat request: {error}")))?;
     if let Some(field) = request.settings.unsupported() {
         return Err(Fault::bad_request(format!("`{field}` is not supported by `{BRAIN}`")));
     }
-    let question = question(request.messages)?;
+    let question = Question { rights, ..question(request.messages)? };
     let id = completion_id()?;
     let created = state.clock.now().millis() / 1000;
     if request.settings.stream.unwrap_or(false) {

@@ -9,14 +9,14 @@ mod models;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base::Role;
+use base::{Rights, Role};
 use bytes::Bytes;
 use engine::wire::EmbeddingRequest;
 use serde::Deserialize;
@@ -30,7 +30,7 @@ pub(crate) const BRAIN: &str = "brain";
 /// A request is text; this is a thousand pages of it.
 const BODY_BYTES: usize = 4 << 20;
 
-/// Returns the gateway's routes. All but `/health` ask for the API token or the role token.
+/// Returns the gateway's routes. All but `/health` ask for the API token, a program's token or the role token.
 pub(crate) fn router(state: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/models", get(models::list))
@@ -67,19 +67,16 @@ async fn authenticate_role(State(state): State<Arc<Shared>>, request: Request, n
     }
 }
 
-async fn authenticate(State(state): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let known = shown(&request).is_some_and(|token| {
-        // Both are compared always, so that the time says nothing about which one is in use.
-        state.api_token.matches(token) | state.role_token.matches(token)
-    });
-    match known {
-        true => {
+async fn authenticate(State(state): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    match shown(&request).and_then(|token| state.rights_of_token(token)) {
+        Some(rights) => {
+            request.extensions_mut().insert(rights);
             let running = state.pulse.begin();
             let response = next.run(request).await;
             running.done();
             response
         }
-        false => Fault::unauthorized().into_response(),
+        None => Fault::unauthorized().into_response(),
     }
 }
 
@@ -97,12 +94,13 @@ fn addressed(body: &Bytes) -> Result<String, Fault> {
 
 async fn chat(
     State(state): State<Arc<Shared>>,
+    Extension(rights): Extension<Rights>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
         let body = body.map_err(Fault::from)?;
         match addressed(&body)?.as_str() {
-            BRAIN => brain::chat(&state, &body).await,
+            BRAIN => brain::chat(&state, rights, &body).await,
             _ => forward::post(&state, Role::Llm, "/v1/chat/completions", body).await,
         }
     };

@@ -2,15 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use access::ADMINISTRATOR;
 use audit::Act;
 use axum::{
-    Json,
+    Extension, Json,
     extract::{ConnectInfo, State},
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{login::record, refusal::Refusal};
+use super::{guard::SignedIn, login::record, refusal::Refusal};
 use crate::state::Shared;
 
 /// The agent writes a line and a small file.
@@ -27,15 +28,21 @@ pub(crate) struct Approval {
 pub(crate) async fn approve(
     State(state): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(signed_in): Extension<SignedIn>,
     Json(approval): Json<Approval>,
 ) -> Result<StatusCode, Refusal> {
+    let account = &signed_in.session.account;
+    if account != ADMINISTRATOR {
+        record(&state, account, peer.ip(), Act::Approve, audit::Outcome::Refused).await;
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "only the administrator approves releases"));
+    }
     const SILENT: Refusal =
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer; please try again");
     let agent = state.agent.as_ref().ok_or(SILENT)?;
     let asked = agent.post("http://agent/v1/approve").json(&approval).timeout(PATIENCE).send().await;
     let status = asked.map_err(|_| SILENT)?.status();
     let outcome = if status.is_success() { audit::Outcome::Ok } else { audit::Outcome::Refused };
-    record(&state, peer.ip(), Act::Approve, outcome).await;
+    record(&state, account, peer.ip(), Act::Approve, outcome).await;
     // The next look tells everybody.
     *state.status.lock().await = None;
     match status.as_u16() {

@@ -64,6 +64,7 @@ pub(crate) async fn ask(
 ) -> Response {
     let question = Question {
         history: state.conversations.turns(&signed_in.key),
+        rights: signed_in.rights.clone(),
         ..Question::new(ask.question.clone(), "console")
     };
     let events = state.brain.ask(question).map(move |event| {
@@ -123,11 +124,17 @@ pub(crate) struct Opened {
 }
 
 /// `GET /api/chunks/{id}`.
-pub(crate) async fn passage(State(state): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Json<Opened>, Refusal> {
+pub(crate) async fn passage(
+    State(state): State<Arc<Shared>>,
+    Extension(signed_in): Extension<SignedIn>,
+    Path(id): Path<String>,
+) -> Result<Json<Opened>, Refusal> {
     let chunk = state.lake.chunk(&id).await.map_err(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "a passage could not be read");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the knowledge store does not answer")
     })?;
+    // What somebody may not read is not there.
+    let chunk = chunk.filter(|chunk| signed_in.rights.may_read(&chunk.readers));
     let chunk = chunk.ok_or(Refusal::new(
         StatusCode::NOT_FOUND,
         "this passage is no longer there: its document was changed or removed",

@@ -9,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use base::Rights;
 
 use super::refusal::Refusal;
 use crate::state::Shared;
@@ -21,6 +22,8 @@ pub(crate) struct SignedIn {
     /// What the session's conversation is kept under: not the id, which nothing but the cookie holds.
     pub(crate) key: String,
     pub(crate) session: Session,
+    /// What the account may read.
+    pub(crate) rights: Rights,
 }
 
 const FORBIDDEN_HOST: Refusal = Refusal::new(
@@ -57,7 +60,10 @@ pub(crate) async fn signed_in(State(state): State<Arc<Shared>>, mut request: Req
     let path = request.uri().path();
     let script = path.starts_with("/api/");
     let id = cookie(request.headers(), &session_cookie(&state)).unwrap_or_default();
-    let Some(session) = state.sessions.find(&id, state.clock.now()) else {
+    let session = state.sessions.find(&id, state.clock.now());
+    // The account is asked for anew each time: one that was taken away ends its sessions.
+    let found = session.and_then(|session| Some((state.rights_of_account(&session.account)?, session)));
+    let Some((rights, session)) = found else {
         return match script {
             true => NO_SESSION.into_response(),
             false => Redirect::to("/login").into_response(),
@@ -69,7 +75,7 @@ pub(crate) async fn signed_in(State(state): State<Arc<Shared>>, mut request: Req
         return NO_CSRF.into_response();
     }
     let key = base::Digest::of(id.as_bytes()).hex();
-    request.extensions_mut().insert(SignedIn { id, key, session });
+    request.extensions_mut().insert(SignedIn { id, key, session, rights });
     next.run(request).await
 }
 

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use access::ADMINISTRATOR;
 use audit::{Act, Entry, Log, Outcome, Who};
 use axum::{
     Extension, Form,
@@ -56,7 +57,7 @@ fn render(state: &Shared, headers: &HeaderMap, status: StatusCode, message: Opti
         }
     };
     let customer = &state.config.customer_name;
-    let body = page::login(Locale::of(headers), customer, token.expose(), message);
+    let body = page::login(Locale::of(headers), customer, token.expose(), (state.has_people(), message));
     let mut response = (status, Html(body.into_string())).into_response();
     set_cookie(&mut response, &form_cookie(state), token.expose(), "/login", FORM_SECONDS);
     response
@@ -69,6 +70,9 @@ const FORM_SECONDS: u32 = 3600;
 #[derive(Deserialize)]
 pub(crate) struct Login {
     form_token: String,
+    /// Nothing for the administrator.
+    #[serde(default)]
+    name: String,
     password: String,
 }
 
@@ -85,18 +89,24 @@ pub(crate) async fn log_in(
     if bound.is_empty() || !Secret::new(bound).matches(&login.form_token) {
         return refuse(StatusCode::FORBIDDEN, words.stale_form);
     }
-    if let Err(wait) = state.throttle.attempt(ACCOUNT, peer.ip(), state.clock.now()) {
+    let account = match login.name.trim() {
+        "" => ADMINISTRATOR.to_owned(),
+        name => name.chars().take(NAME_CHARS).collect(),
+    };
+    if let Err(wait) = state.throttle.attempt(&account, peer.ip(), state.clock.now()) {
         let message = words.wait.replace("{seconds}", &wait.seconds.to_string());
         let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &message);
         response.headers_mut().insert(header::RETRY_AFTER, wait.seconds.into());
         return response;
     }
-    match check(&state, login.password).await {
+    match check(&state, account.clone(), login.password).await {
         Ok(true) => {}
         Ok(false) => {
             tracing::warn!(peer = %peer.ip(), "wrong password");
             // How often this can happen is bounded by the throttle: what it turns away is not written down.
-            record(&state, peer.ip(), Act::LoginFailed, Outcome::Refused).await;
+            // A password typed into the wrong field must not be kept.
+            let named = state.rights_of_account(&account).map_or("nobody", |_| account.as_str());
+            record(&state, named, peer.ip(), Act::LoginFailed, Outcome::Refused).await;
             return refuse(StatusCode::UNAUTHORIZED, words.wrong_password);
         }
         Err(error) => {
@@ -104,11 +114,11 @@ pub(crate) async fn log_in(
             return refuse(StatusCode::SERVICE_UNAVAILABLE, words.no_password);
         }
     }
-    state.throttle.succeeded(ACCOUNT, peer.ip());
-    match state.sessions.begin(ACCOUNT, state.clock.now()) {
+    state.throttle.succeeded(&account, peer.ip());
+    match state.sessions.begin(&account, state.clock.now()) {
         Ok(new) => {
             tracing::info!(peer = %peer.ip(), "logged in");
-            record(&state, peer.ip(), Act::Login, Outcome::Ok).await;
+            record(&state, &account, peer.ip(), Act::Login, Outcome::Ok).await;
             let mut response = Redirect::to("/").into_response();
             let id = new.id.expose();
             set_cookie(&mut response, &session_cookie(&state), id, "/", SESSION_SECONDS);
@@ -124,8 +134,8 @@ pub(crate) async fn log_in(
 
 /// Writes who logged in, or tried to, or said yes to an update into the console's own audit log. Where that is not possible it is said in the log of the role,
 /// and people can still log in.
-pub(super) async fn record(state: &Shared, peer: IpAddr, act: Act, outcome: Outcome) {
-    let entry = Entry::new(Who::console(ACCOUNT, peer), act).object("console").outcome(outcome);
+pub(super) async fn record(state: &Shared, account: &str, peer: IpAddr, act: Act, outcome: Outcome) {
+    let entry = Entry::new(Who::console(account, peer), act).object("console").outcome(outcome);
     let (log, clock) = (Log::console(&state.layout), state.clock);
     let appended = tokio::task::spawn_blocking(move || log.append(entry, clock)).await;
     if let Ok(Err(error)) = appended {
@@ -133,16 +143,19 @@ pub(super) async fn record(state: &Shared, peer: IpAddr, act: Act, outcome: Outc
     }
 }
 
-/// The console's one account.
-const ACCOUNT: &str = "admin";
+/// Longer names are nobody's.
+const NAME_CHARS: usize = 64;
 
 /// The cookie lives as long as a session can; the server forgets idle ones earlier.
 const SESSION_SECONDS: u32 = 7 * 24 * 3600;
 
 /// Compares with the stored hash, read anew so that a changed password works at once; off the async threads, since it is slow on purpose.
-async fn check(state: &Shared, password: String) -> Result<bool, access::Error> {
-    let path = state.layout.password_hash();
-    let compare = move || access::PasswordHash::read(&path).map(|hash| hash.matches(&password));
+async fn check(state: &Shared, account: String, password: String) -> Result<bool, access::Error> {
+    let (administrators, people) = (state.layout.password_hash(), state.layout.people());
+    let compare = move || match account.as_str() {
+        ADMINISTRATOR => access::PasswordHash::read(&administrators).map(|hash| hash.matches(&password)),
+        name => access::People::read(&people).map(|people| people.is_password_of(name, &password)),
+    };
     match tokio::task::spawn_blocking(compare).await {
         Ok(result) => result,
         // The comparison panicked: that is nobody's password.
@@ -168,7 +181,7 @@ pub(crate) async fn log_out(
     }
     state.sessions.end(&signed_in.id);
     state.conversations.forget(&signed_in.key);
-    record(&state, peer.ip(), Act::Logout, Outcome::Ok).await;
+    record(&state, &signed_in.session.account, peer.ip(), Act::Logout, Outcome::Ok).await;
     let mut response = Redirect::to("/login").into_response();
     set_cookie(&mut response, &session_cookie(&state), "", "/", 0);
     response

@@ -29,8 +29,14 @@ fn frame(locale: Locale, title: &str, head: Markup, body: Markup) -> Markup {
     }
 }
 
-/// Renders the login page; `message` says why the last attempt failed.
-pub(crate) fn login(locale: Locale, customer: &str, form_token: &str, message: Option<&str>) -> Markup {
+/// Renders the login page; it asks for a name where there are others than the administrator, and `message` says why the last attempt
+/// failed.
+pub(crate) fn login(
+    locale: Locale,
+    customer: &str,
+    form_token: &str,
+    (asks_name, message): (bool, Option<&str>),
+) -> Markup {
     let words = locale.words();
     let title = format!("{} · {customer} · 0711", words.log_in);
     let body = html! {
@@ -47,8 +53,16 @@ pub(crate) fn login(locale: Locale, customer: &str, form_token: &str, message: O
                     }
                     form method="post" action="/login" {
                         input type="hidden" name="form_token" value=(form_token);
+                        @if asks_name {
+                            div.field {
+                                label for="name" { (words.name) }
+                                input #name type="text" name="name" autocomplete="username" maxlength="64" aria-describedby="name-hint";
+                                small #name-hint { (words.name_hint) }
+                            }
+                        } @else {
                         // Password managers want a name beside the password.
                         input.unseen type="text" name="username" value=(customer) autocomplete="username" readonly tabindex="-1" aria-hidden="true";
+                        }
                         div.field {
                             label for="password" { (words.password) }
                             input #password type="password" name="password" autocomplete="current-password" required autofocus
@@ -150,7 +164,7 @@ mod tests {
     fn nothing_a_customer_is_called_becomes_markup() {
         let name = "<script>alert(1)</script> & Söhne";
         for locale in [Locale::German, Locale::English] {
-            let text = login(locale, name, "t", Some("<b>")).into_string();
+            let text = login(locale, name, "t", (true, Some("<b>"))).into_string();
             assert!(!text.contains("<script>") && !text.contains("<b>"));
             let text = page(&Page { locale, customer: name, csrf: "\"><script>" }).into_string();
             assert!(!text.contains("<script>") && !text.contains("alert(1)</script>"));

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Json, extract::State};
+use access::ADMINISTRATOR;
+use axum::{Extension, Json, extract::State};
 use base::{Board, BoardRelease, BoardState, Notice, Role};
 use futures::future::join_all;
 use serde::Serialize;
 
+use super::guard::SignedIn;
 use crate::state::Shared;
 
 /// How long one look at the services serves every page.
@@ -27,7 +29,7 @@ pub(crate) struct Status {
     services: Vec<Service>,
     /// The adapter that would answer now: `base` or `vN`.
     version: String,
-    /// Absent when the lake does not answer.
+    /// Absent when the lake does not answer, and for who may not read everything.
     documents: Option<u64>,
     chunks: Option<u64>,
     /// What the agent has to say to everybody.
@@ -46,16 +48,34 @@ struct Service {
 pub(crate) type Cache = tokio::sync::Mutex<Option<(Instant, Status)>>;
 
 /// `GET /api/status`.
-pub(crate) async fn status(State(state): State<Arc<Shared>>) -> Json<Status> {
+pub(crate) async fn status(
+    State(state): State<Arc<Shared>>,
+    Extension(signed_in): Extension<SignedIn>,
+) -> Json<Status> {
+    Json(for_account(looked(&state).await, &signed_in))
+}
+
+/// How many documents there are is no business of who may not read them all, and a release not of who may not say yes to it.
+fn for_account(mut status: Status, signed_in: &SignedIn) -> Status {
+    if !signed_in.rights.is_all() {
+        (status.documents, status.chunks) = (None, None);
+    }
+    if signed_in.session.account != ADMINISTRATOR {
+        status.release = None;
+    }
+    status
+}
+
+async fn looked(state: &Shared) -> Status {
     let mut cache = state.status.lock().await;
     if let Some((at, status)) = &*cache
         && at.elapsed() < FRESH
     {
-        return Json(status.clone());
+        return status.clone();
     }
-    let status = look(&state).await;
+    let status = look(state).await;
     *cache = Some((Instant::now(), status.clone()));
-    Json(status)
+    status
 }
 
 async fn look(state: &Shared) -> Status {

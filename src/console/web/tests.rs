@@ -25,10 +25,15 @@ struct Served {
     page: SocketAddr,
     api: SocketAddr,
     chunk: String,
+    lake: lake::Access,
     http: Client,
 }
 
 async fn served() -> Served {
+    served_with(config::Permissions::Off).await
+}
+
+async fn served_with(permissions: config::Permissions) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let slug = Slug::parse("muster").unwrap();
     let layout = Layout::rooted(dir.path()).customer(&slug);
@@ -54,14 +59,16 @@ async fn served() -> Served {
         training_minutes: 1,
         threads: 1,
         console_hosts: vec!["brain.example".into()],
+        permissions,
         containers: None,
     };
     let spec = EmbedSpec { dimension: 2, model: digest };
     let lake = Lake::open(&layout, spec).await.unwrap();
     let chunk = fill(&lake).await;
+    let lake = lake::Access::Local(lake);
     let token = Secret::new("role-token");
     let parts = Parts {
-        lake: lake::Access::Local(lake),
+        lake: lake.clone(),
         embedding: Embedding::Remote(
             EmbedClient::new(config.url(Role::Embed), token.clone()),
             EmbedTokenizer::open(&path).unwrap(),
@@ -83,6 +90,7 @@ async fn served() -> Served {
         page: page_at,
         api: api_at,
         chunk,
+        lake,
         http: Client::builder().no_proxy().redirect(Policy::none()).build().unwrap(),
     }
 }
@@ -100,6 +108,7 @@ async fn fill(lake: &Lake) -> String {
         place: base::Place::lines(1, 1),
         language: Some("de".into()),
         token_count: 8,
+        readers: Vec::new(),
         vector: vec![1.0, 0.0],
     };
     let document = DocumentRow {
@@ -117,6 +126,7 @@ async fn fill(lake: &Lake) -> String {
         reason: None,
         chunk_count: 1,
         ingested_ms: 0,
+        readers: Vec::new(),
         metadata: Default::default(),
     };
     let commit = Commit { upsert: vec![document], chunks: vec![chunk.clone()], ..Commit::default() };
@@ -134,6 +144,10 @@ impl Served {
     }
 
     async fn try_password(&self, password: &str) -> Response {
+        self.try_account("", password).await
+    }
+
+    async fn try_account(&self, name: &str, password: &str) -> Response {
         let form = self.get("/login").send().await.unwrap();
         let cookie = cookies(&form);
         let text = form.text().await.unwrap();
@@ -141,7 +155,7 @@ impl Served {
         self.post("/login")
             .header("cookie", cookie)
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(format!("form_token={token}&password={password}"))
+            .body(format!("form_token={token}&name={name}&password={password}"))
             .send()
             .await
             .unwrap()
@@ -149,7 +163,11 @@ impl Served {
 
     /// Logs in; returns the session's cookie and its CSRF token.
     async fn log_in(&self) -> (String, String) {
-        let answer = self.try_password(PASSWORD).await;
+        self.log_in_as("", PASSWORD).await
+    }
+
+    async fn log_in_as(&self, name: &str, password: &str) -> (String, String) {
+        let answer = self.try_account(name, password).await;
         assert_eq!(answer.status(), 303);
         let cookie = cookies(&answer);
         let page = self.get("/").header("cookie", &cookie).send().await.unwrap();
@@ -308,6 +326,68 @@ async fn passages_open_and_the_status_names_what_is_down() {
     assert_eq!(answer.status(), 200);
     let text = answer.text().await.unwrap();
     assert!(text.contains(r#""event":"error""#), "{text}");
+}
+
+/// Lets a group read the one document.
+async fn grant(served: &Served, group: &str) {
+    let document_id = lake::document_id("/data", "garantie.txt");
+    let readers = vec![lake::Readers { document_id, readers: vec![group.to_owned()] }];
+    served.lake.commit(Commit { readers, ..Commit::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn people_see_what_their_groups_may_read() {
+    let served = served_with(config::Permissions::On).await;
+    assert!(!served.get("/login").send().await.unwrap().text().await.unwrap().contains("name=\"name\""));
+    base::file::private_dir(&served.layout.console_state()).unwrap();
+    let mut people = access::People::default();
+    let password = people.put_person("anna", &["sales".to_owned()]).unwrap().unwrap();
+    people.write(&served.layout.people()).unwrap();
+    assert!(served.get("/login").send().await.unwrap().text().await.unwrap().contains("name=\"name\""));
+    for (name, tried) in [("bob", password.expose()), ("anna", PASSWORD), ("", password.expose())] {
+        assert_eq!(served.try_account(name, tried).await.status(), 401, "{name}");
+    }
+    let (cookie, csrf) = served.log_in_as("anna", password.expose()).await;
+    let (admin, _) = served.log_in().await;
+    let passage = |cookie: &str| served.get(&format!("/api/chunks/{}", served.chunk)).header("cookie", cookie).send();
+    assert_eq!(passage(&admin).await.unwrap().status(), 200);
+    assert_eq!(passage(&cookie).await.unwrap().status(), 404, "what may not be read is not there");
+    grant(&served, "sales").await;
+    assert_eq!(passage(&cookie).await.unwrap().status(), 200);
+    grant(&served, "hr").await;
+    assert_eq!(passage(&cookie).await.unwrap().status(), 404);
+
+    let status = async |cookie: &str| {
+        let answer = served.get("/api/status").header("cookie", cookie).send().await.unwrap();
+        answer.json::<serde_json::Value>().await.unwrap()
+    };
+    assert_eq!(status(&admin).await["documents"], 1);
+    assert_eq!(status(&cookie).await["documents"], serde_json::Value::Null, "counts tell too");
+    let approve = served.post("/api/approve").header("cookie", &cookie).header("x-csrf-token", csrf);
+    let approve = approve.header("content-type", "application/json").body(r#"{"version":"0.2.0"}"#);
+    assert_eq!(approve.send().await.unwrap().status(), 403);
+
+    people.remove("anna");
+    people.write(&served.layout.people()).unwrap();
+    assert_eq!(passage(&cookie).await.unwrap().status(), 401, "an account that is gone ends its sessions");
+    let log = audit::Log::console(&served.layout);
+    let text = std::fs::read_to_string(&log.files().unwrap()[0]).unwrap();
+    assert!(text.contains("anna") && !text.contains(password.expose()));
+}
+
+#[tokio::test]
+async fn programs_have_tokens_of_their_own() {
+    let served = served().await;
+    base::file::private_dir(&served.layout.console_state()).unwrap();
+    let mut people = access::People::default();
+    let token = people.put_program("shop", &["sales".to_owned()]).unwrap().unwrap();
+    people.write(&served.layout.people()).unwrap();
+    let models = || served.http.get(format!("http://{}/v1/models", served.api)).bearer_auth(token.expose()).send();
+    assert_eq!(models().await.unwrap().status(), 200);
+    let pulse = served.http.get(format!("http://{}/v1/pulse", served.api)).bearer_auth(token.expose()).send();
+    assert_eq!(pulse.await.unwrap().status(), 401, "the agent's routes are no program's");
+    std::fs::write(served.layout.people(), "{").unwrap();
+    assert_eq!(models().await.unwrap().status(), 401, "a list nobody understands lets nobody in");
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ async fn start(role: Role, prepare: impl FnOnce(&Path)) -> Running {
         training_minutes: 1,
         threads: 2,
         console_hosts: Vec::new(),
+        permissions: Default::default(),
         containers: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::open::open;
 use super::wire::{Batch, FORMAT, Hello, MAX_MESSAGE_BYTES, Request, Response, Setup, Want, encode};
@@ -130,13 +130,29 @@ impl Pool {
         }
     }
 
-    /// Reads a catalogue in a worker and hands on its items (header, groups, products, end) as they are read: memory here and there
-    /// does not grow with the file. What came before an error is good.
+    /// As [`Self::catalog_batches`], item by item.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::catalog_batches`].
+    pub async fn catalog(&self, path: &Path, mut each: impl FnMut(CatalogItem) + Send) -> Result<(), Error> {
+        let (out, mut batches) = mpsc::channel::<Vec<CatalogItem>>(1);
+        let taking = async {
+            while let Some(items) = batches.recv().await {
+                items.into_iter().for_each(&mut each);
+            }
+        };
+        tokio::join!(self.catalog_batches(path, out), taking).0
+    }
+
+    /// Reads a catalogue in a worker and hands on its items (header, groups, products, end) as they are read, some at a time: memory here
+    /// and there does not grow with the file, for the worker waits while nobody takes them. What came before an error is good; when
+    /// nobody will take any more, the reading ends.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] when the file is no catalogue, and those of [`Self::extract`]; the time limit is for each batch of items.
-    pub async fn catalog(&self, path: &Path, mut each: impl FnMut(CatalogItem) + Send) -> Result<(), Error> {
+    pub async fn catalog_batches(&self, path: &Path, out: mpsc::Sender<Vec<CatalogItem>>) -> Result<(), Error> {
         let limits = &self.inner.limits;
         let _slot = self.slot().await?;
         let (owned, max_bytes) = (path.to_owned(), limits.max_catalog_bytes);
@@ -146,7 +162,7 @@ impl Pool {
         let name = path.to_string_lossy().into_owned();
         let limit = Duration::from_millis(limits.timeout_ms);
         // The worker ends after a catalogue; dropping it ends it where it hangs.
-        match worker.stream(file.into(), size, name, limit, &mut each).await {
+        match worker.stream(file.into(), size, name, limit, &out).await {
             Ok(end) => end,
             Err(Broken::FileChanged) => Err(Error::unreadable("it changed while it was being read")),
             Err(Broken::File(error)) => Err(Error::unreadable(format!("the disk refuses it: {error}"))),
@@ -233,7 +249,7 @@ impl Worker {
         size: u64,
         name: String,
         limit: Duration,
-        each: &mut (dyn FnMut(CatalogItem) + Send),
+        out: &mpsc::Sender<Vec<CatalogItem>>,
     ) -> Result<Result<(), Error>, Broken> {
         let request = Request { name, size, want: Want::Catalog };
         let Self { input, output, .. } = self;
@@ -244,9 +260,11 @@ impl Worker {
                     return Ok(Err(Error::TimedOut { seconds: limit.as_secs() }));
                 };
                 let batch = batch.map_err(|_| Broken::Worker)?;
-                batch.items.into_iter().for_each(&mut *each);
-                if let Some(end) = batch.end {
-                    return Ok(end);
+                let is_wanted = out.send(batch.items).await.is_ok();
+                match batch.end {
+                    Some(end) => return Ok(end),
+                    None if !is_wanted => return Ok(Ok(())),
+                    None => {}
                 }
             }
         };

@@ -19,13 +19,15 @@ impl Walls {
     }
 }
 
-/// Confines the calling thread and all that it starts: it reads the data folders and its own program (which it starts as workers),
+/// Confines the calling thread and all that it starts: it reads the data folders, the names of users and groups, and its own program (which it starts as workers),
 /// writes its state and its log, and connects to the lake and to the embedder. A folder mounted later is not among what it may read
 /// until the role is started again.
 pub(super) fn confine(config: &ServiceConfig, customer: &CustomerLayout, jobs_dir: &Path, exe: &Path) -> Walls {
     let mut read = config.folders.clone();
     read.push(exe.to_owned());
     read.extend(RANDOM_SOURCES.map(Into::into));
+    // Names of owners and groups.
+    read.extend(["/etc/passwd", "/etc/group"].map(Into::into));
     if config.containers.is_some() {
         // There, lake and embedder are names.
         read.extend(["/etc/resolv.conf", "/etc/hosts"].map(Into::into));

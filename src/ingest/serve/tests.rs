@@ -59,6 +59,7 @@ impl Stack {
             training_minutes: 1,
             threads: 2,
             console_hosts: Vec::new(),
+            permissions: Default::default(),
             containers: None,
         };
         let (token, stop) = (Secret::generate().unwrap(), CancellationToken::new());

@@ -65,6 +65,7 @@ impl Random {
             place: Place::default(),
             language: Some(if number.is_multiple_of(3) { "en" } else { "de" }.to_owned()),
             token_count: 100,
+            readers: Vec::new(),
             vector: self.near(&subjects[(number + ordinal) % SUBJECTS]),
         }
     }
@@ -86,6 +87,7 @@ fn document(id: String, path: String) -> DocumentRow {
         reason: None,
         chunk_count: PER_DOCUMENT as u32,
         ingested_ms: 1,
+        readers: Vec::new(),
         metadata: Default::default(),
     }
 }

@@ -8,8 +8,7 @@ use super::CommitId;
 
 /// A table of a spreadsheet as it was read: cells as text.
 ///
-/// Tables of other origin (a catalogue's products, features, prices) are shared by all documents and belong beside `entities` in
-/// the store, keyed by document, not here.
+/// A catalogue's products, features and prices are rows of tables all documents share: see [`CataloguePart`](super::CataloguePart).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SheetTable {
     pub document_id: String,

@@ -95,6 +95,10 @@ impl Store {
                 faults.push(format!("{strays} rows of `{}` belong to no document", table.layout.name));
             }
         }
+        let strays = self.catalogue_files.keys().filter(|id| !expected.contains_key(*id)).count();
+        if strays > 0 {
+            faults.push(format!("{strays} catalogues belong to no document"));
+        }
         for (id, count) in expected {
             let found = found.get(&id).copied().unwrap_or(0);
             if found != count {

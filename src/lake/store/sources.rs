@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use base::CustomerLayout;
+use lance::Dataset;
 
 use crate::{
-    CatalogRow, CommitId, Error,
+    CatalogRow, CommitId, DocumentRow, Error,
     catalog::{self, CATALOG},
     format::{CommitRow, SqlTable},
     rows::{self, COMMITS},
@@ -15,11 +16,14 @@ use crate::{
 use super::Store;
 
 /// The names no spreadsheet's table gets.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 14] = [
     "documents",
     "chunks",
     "entities",
     "edges",
+    "products",
+    "features",
+    "prices",
     "catalog",
     "interactions",
     "feedback",
@@ -54,7 +58,7 @@ pub(crate) enum Which {
 }
 
 /// Returns the names of the lake's own tables that can be asked, each with what it holds.
-fn asked() -> [(&'static str, &'static str); 5] {
+fn asked() -> [(&'static str, &'static str); 8] {
     [
         ("documents", "every file that was read, with what became of it"),
         ("chunks", "the passages of the documents"),
@@ -63,13 +67,16 @@ fn asked() -> [(&'static str, &'static str); 5] {
             "what documents name: products, certificates, standards, companies, complaints; a row per document",
         ),
         ("edges", "how what they name belongs together, and where that was read"),
+        ("products", "the products of catalogues (BMEcat, ETIM xChange); a row per product and language"),
+        ("features", "the features of these products; a row per value"),
+        ("prices", "the prices of these products"),
         ("catalog", "the tables of spreadsheets"),
     ]
 }
 
 impl CommitRow {
     /// Returns the version of each Delta table.
-    pub(super) fn versions(&self) -> [(&'static str, u64); 8] {
+    pub(super) fn versions(&self) -> [(&'static str, u64); 11] {
         [
             ("documents", self.documents),
             ("chunks", self.chunks),
@@ -79,6 +86,9 @@ impl CommitRow {
             ("entities", self.entities),
             ("edges", self.edges),
             ("catalog", self.catalog),
+            ("products", self.products),
+            ("features", self.features),
+            ("prices", self.prices),
         ]
     }
 }
@@ -138,15 +148,18 @@ fn unknown(at: Option<CommitId>, newest: u64) -> Error {
     Error::Refused(format!("there is no commit {id}; the newest is {newest}"))
 }
 
-async fn sheets(catalog: &Table, version: u64) -> Result<Vec<CatalogRow>, Error> {
-    let gone = |error: Error| match error {
+fn vacuumed(error: Error) -> Error {
+    match error {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Error::Refused("this commit is not there any more: a vacuum removed it".to_owned())
         }
         error => error,
-    };
+    }
+}
+
+async fn sheets(catalog: &Table, version: u64) -> Result<Vec<CatalogRow>, Error> {
     let mut rows = Vec::new();
-    for batch in catalog.read_at(version).await.map_err(gone)? {
+    for batch in catalog.read_at(version).await.map_err(vacuumed)? {
         rows.extend(catalog::catalog_rows(&batch)?);
     }
     Ok(rows)
@@ -169,6 +182,19 @@ impl Store {
         };
         let delta = self.catalog.folder().parent().unwrap_or(self.catalog.folder());
         Ok(Sources::of(&row, delta, known, Which::Asked, newest))
+    }
+
+    /// Returns the passages and documents of an older commit.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when there was no such commit, or it is not there any more.
+    pub async fn passages_at(&self, at: CommitId) -> Result<(Dataset, Vec<DocumentRow>), Error> {
+        let row = find(&self.history, Some(at)).ok_or_else(|| unknown(Some(at), self.commits()))?;
+        let mut documents = Vec::new();
+        for batch in self.documents.read_at(row.documents).await.map_err(vacuumed)? {
+            documents.extend(rows::documents_rows(&batch)?);
+        }
+        Ok((self.vectors.at(row.lance_chunks).await?, documents))
     }
 
     /// Returns the tables of the newest commit that can be asked, with what they hold.

@@ -139,7 +139,7 @@ async fn an_edge_between_what_its_document_does_not_name_is_refused() {
 }
 
 /// The planner wants more stack than a test's thread has.
-fn roomy<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn roomy<T>(work: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).thread_stack_size(16 << 20).enable_all().build().unwrap();
     let done = runtime.block_on(work);
@@ -160,7 +160,7 @@ async fn ask(lake: &Lake, request: SqlRequest) -> Result<SqlAnswer, Error> {
     tokio::spawn(async move { lake.sql(request).await }).await.unwrap()
 }
 
-async fn rows(lake: &Lake, text: &str) -> serde_json::Value {
+pub(super) async fn rows(lake: &Lake, text: &str) -> serde_json::Value {
     json!(sql(lake, text).await.unwrap_or_else(|error| panic!("{text}: {error}")).rows)
 }
 

@@ -270,6 +270,7 @@ mod tests {
             training_minutes: 0,
             threads: 1,
             console_hosts: vec![],
+            permissions: Default::default(),
             containers: Some(Containers {
                 project: "0711-eaton".into(),
                 image: Digest::of(b"image"),

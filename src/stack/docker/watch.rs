@@ -159,6 +159,7 @@ mod tests {
             training_minutes: 0,
             threads: 1,
             console_hosts: vec![],
+            permissions: Default::default(),
             containers: Some(containers.clone()),
         };
         let layout = Layout::rooted("/srv/brain").customer(&slug);

@@ -43,6 +43,7 @@ async fn only_who_has_the_token_gets_an_answer_and_a_wrong_request_is_named() {
         training_minutes: 1,
         threads: 1,
         console_hosts: Vec::new(),
+        permissions: Default::default(),
         containers: None,
     };
     let shutdown = CancellationToken::new();

@@ -27,6 +27,7 @@ fn document(index: usize, text: impl Fn(usize) -> String) -> Commit {
         place: Place::default(),
         language: Some("de".to_owned()),
         token_count: 60,
+        readers: Vec::new(),
         vector: vec![1.0, 0.0, 0.0, 0.0],
     });
     let chunks: Vec<ChunkRow> = chunks.collect();
@@ -45,6 +46,7 @@ fn document(index: usize, text: impl Fn(usize) -> String) -> Commit {
         reason: None,
         chunk_count: 6,
         ingested_ms: 0,
+        readers: Vec::new(),
         metadata: Default::default(),
     };
     Commit { upsert: vec![row], chunks, ..Commit::default() }
@@ -58,6 +60,7 @@ fn job(lake: Access, root: &Path) -> TrainJob {
             path: testing::model_file(),
         },
         lake,
+        rights: base::Rights::All,
         loras_dir: root.join("loras"),
         work_dir: root.join("train"),
         minutes: 1,
