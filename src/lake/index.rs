@@ -10,14 +10,13 @@ use std::{
 
 use base::Rights;
 use lance::Dataset;
+use nearest::{Groups, Matrix, Reach, SAMPLED, Scan, best, scattered};
 
 use crate::{
     DocumentRow, DocumentStatus, Filter, Nearest, SearchMode,
     analysis::QueryTerm,
-    fusion::{Fused, best, fuse},
-    groups::{Groups, scattered},
+    fusion::{Fused, fuse},
     lexical::{Lexical, Words},
-    matrix::{Matrix, Reach, SAMPLED, Scan},
     readers::ReaderLists,
     tongue::{Evened, Tongues},
     twin::Mark,

@@ -10,7 +10,9 @@
 
 use std::cmp::Reverse;
 
-use crate::{analysis::QueryTerm, fusion::best, vocabulary::Vocabulary};
+use nearest::best;
+
+use crate::{analysis::QueryTerm, vocabulary::Vocabulary};
 
 const K1: f32 = 1.0;
 const B: f32 = 0.6;

@@ -40,7 +40,7 @@ pub fn run(context: &Context, args: &AccessArgs) -> Outcome {
         _ => ("removed", String::new()),
     };
     let entry = Entry::new(Who::this_process(), Act::ConfigChange).object(format!("access of {name}"));
-    context.record(Log::customer(&customer), entry.detail(format!("{what} {groups}").trim().to_owned()));
+    context.record(Log::customer(&customer), entry.detail(format!("{what} {groups}").trim()));
     told(context, name, what, made.as_ref())
 }
 

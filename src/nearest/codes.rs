@@ -12,7 +12,7 @@ const STEP: usize = 32;
 /// Vectors per block: a block is allocated once and never moved.
 const BLOCK_ROWS: usize = 4096;
 
-pub(crate) struct Codes {
+pub struct Codes {
     /// Bytes per vector.
     width: usize,
     blocks: Vec<Vec<i8>>,

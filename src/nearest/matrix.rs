@@ -26,11 +26,11 @@ const MANY_ROWS: usize = 400_000;
 const MANY_ROWS: usize = 3 * BLOCK_ROWS;
 
 /// Where only groups are looked into, every so-manieth row is looked at too: for what must be known of all rows, like their mean.
-pub(crate) const SAMPLED: usize = 64;
+pub const SAMPLED: usize = 64;
 
 /// How the cosines with a question were got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scan {
+pub enum Scan {
     /// All, exactly.
     Exact,
     /// All, each off by a few thousandths at most.
@@ -41,14 +41,15 @@ pub(crate) enum Scan {
 
 /// Which rows a question is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// Every row: for a question about few of them, which may lie anywhere.
     All,
     /// Rows that can be among the nearest.
     Near,
 }
 
-pub(crate) struct Matrix {
+/// Vectors of one length, in the order they were pushed.
+pub struct Matrix {
     dimension: usize,
     codes: Codes,
     blocks: Vec<Vec<f32>>,

@@ -9,12 +9,12 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::{
-    fusion::best,
+    best::best,
     matrix::{Matrix, Reach},
 };
 
 /// The share of the nearest ten that must be found.
-pub(crate) const RECALL: f32 = 0.99;
+pub const RECALL: f32 = 0.99;
 /// Passages asked to measure it.
 const QUESTIONS: usize = 100;
 /// The nearest rows that must be found.
@@ -25,7 +25,7 @@ const ROUNDS: usize = 8;
 /// Rows whose nearest centre is looked for at once.
 const BATCH: usize = 1024;
 
-pub(crate) struct Groups {
+pub struct Groups {
     dimension: usize,
     /// One centre after the other, `dimension` numbers each.
     centres: Vec<f32>,
@@ -43,7 +43,7 @@ pub(crate) struct Groups {
 
 /// Returns `count` rows of `rows`, without an order that files or subjects could have too: multiples of the golden ratio, which spread
 /// evenly however many are taken.
-pub(crate) fn scattered(rows: usize, count: usize) -> impl Iterator<Item = usize> {
+pub fn scattered(rows: usize, count: usize) -> impl Iterator<Item = usize> {
     (1..=count as u64).map(move |index| {
         let fraction = index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         ((u128::from(fraction) * rows as u128) >> 64) as usize
