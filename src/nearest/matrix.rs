@@ -207,7 +207,7 @@ mod tests {
         // Sixty-four directions, each with rows close around it.
         let row = |index: usize| {
             let mut row: Vec<f32> =
-                (0..8).map(|bit| if index % 64 >> (bit % 6) & 1 == 1 { 1.0 } else { -1.0 }).collect();
+                (0..8).map(|bit| if ((index % 64) >> (bit % 6)) & 1 == 1 { 1.0 } else { -1.0 }).collect();
             row[index / 64 % 8] += (index / 512) as f32 * 0.001;
             let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
             row.into_iter().map(|value| value / length).collect::<Vec<f32>>()

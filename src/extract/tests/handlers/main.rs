@@ -222,7 +222,7 @@ async fn corpus() {
         }
         let analysis = runner.analyse(&path).await.expect("an analysis");
         println!("{}{}", analysis.describe(), analysis.sample.lines().take(4).collect::<Vec<_>>().join("\n"));
-        let found = validate(&runner, code, &[path.clone()]).await;
+        let found = validate(&runner, code, std::slice::from_ref(&path)).await;
         assert!(found.passed(), "{}: {}", path.display(), found.faults());
         let run = runner.run(&path, code, None).await;
         let text = format!("{:?}", run.tables);
