@@ -15,6 +15,6 @@ target/x86_64-unknown-linux-gnu/debug/0711 models fetch
 # The rooms first, then the stories one after the other: each of them installs, reads and trains on all cores.
 if [ $# = 0 ]; then
     cargo test --workspace --locked --lib
-    cargo test --workspace --locked --test worker
+    cargo test --workspace --locked --test worker --test handlers --test flow --test catalog --test invoice
 fi
 cargo test --workspace --locked --test it -- --test-threads=1 --nocapture "$@"
