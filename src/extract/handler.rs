@@ -38,6 +38,7 @@ pub use child::main;
 pub use kind::{Class, Kind};
 pub use limits::HandlerLimits;
 pub use lines::Lines;
+pub use mask::mask;
 pub use process::{Runner, Session};
 pub use refusal::Refusal;
 pub use run::{Figures, Records, Run};

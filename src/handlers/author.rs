@@ -73,6 +73,13 @@ impl Author {
     /// # Errors
     /// [`Error::Key`], [`Error::Address`].
     pub fn local(settings: &Local) -> Result<Self, Error> {
+        let url = address(&settings.base_url)?;
+        if !is_near(&url) {
+            let reason = "it is not of this network by its address or name (`.local`, `.internal`, or without a dot), and nothing leaves without \
+                          the consent `0711 handlers enable-claude` asks for"
+                .to_owned();
+            return Err(Error::Address { url: settings.base_url.clone(), reason });
+        }
         let key = settings.key_file.as_deref().map(Secret::read).transpose()?;
         Self::open_ai(&settings.base_url, &settings.model, key)
     }

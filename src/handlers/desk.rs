@@ -120,7 +120,7 @@ impl Desk {
                 reason = Some(format!("the handler `{}` does not read it: {}", entry.name, texts.join("; ")));
                 continue;
             }
-            return Ok(match entry.state {
+            return Ok(match handler.entry.state {
                 State::Approved => Self::read(run, entry, &analysis),
                 _ => Verdict::Quarantined { handler: entry.name.clone(), records: run.figures.records },
             });

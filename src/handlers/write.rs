@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use base::{Clock, Digest};
-use extract::handler::{Runner, Validation, validate};
+use extract::handler::{Runner, Validation, mask, validate};
 
 use crate::{
     Approval, Author, Call, CallLog, Decision, Entry, Error, FORMAT, Origin, Prompt, Queue, Registry, Reply, Settings,
     State, Waiting,
     prompt::{source_of, summary_of},
 };
+
+/// The most a model hears of the faults of an attempt.
+const FAULT_CHARS: usize = 2_000;
 
 /// One attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +79,7 @@ impl Writer<'_> {
             let round = Round { number, source: Some(source.clone()), faults: faults.clone() };
             (self.told)(&round);
             rounds.push(round);
-            last = Some((source, faults));
+            last = Some((source, for_model(&faults, &samples)));
         }
         Ok(Written::Failed(rounds))
     }
@@ -125,6 +128,15 @@ impl Writer<'_> {
         self.log.append(&call)?;
         reply
     }
+}
+
+/// What a model hears of the faults: masked as samples are, without the files' names, and short. An exception's text may hold some of a file.
+fn for_model(faults: &str, samples: &[PathBuf]) -> String {
+    let mut text = faults.to_owned();
+    for name in samples.iter().filter_map(|path| path.file_name()) {
+        text = text.replace(&*name.to_string_lossy(), "a file");
+    }
+    mask(&text).chars().take(FAULT_CHARS).collect()
 }
 
 fn entry(

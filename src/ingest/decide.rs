@@ -130,6 +130,9 @@ pub(crate) fn decide(walk: Walk, known: Vec<DocumentRow>, options: Options) -> (
         let is_unknown =
             folder.state == FolderState::Emptied || walk.unknown.iter().any(|unknown| name::is_below(&path, unknown));
         if is_unknown {
+            if !row.readers.is_empty() && walk.denied.iter().any(|denied| name::is_below(&path, denied)) {
+                decision.regrant.push(Readers { document_id: row.id.clone(), readers: Vec::new() });
+            }
             folder.kept += 1;
             decision.kept += 1;
             decision.searchable += u64::from(is_searchable(&row));
@@ -260,6 +263,16 @@ mod tests {
         let (decision, folders) = decide(walk(&["a"], &["/s/closed"]), known.to_vec(), Options::default());
         assert_eq!((decision.unchanged, decision.kept, decision.remove.clone()), (1, 1, vec![gone]));
         assert_eq!((folders[0].kept, decision.notes.len(), todo(&decision).len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_is_behind_a_closed_folder_is_for_administrators() {
+        let everybody = |path| DocumentRow { readers: vec!["*".to_owned()], ..row("/s", path, &[]) };
+        let known = ["closed/b", "torn/c"].map(everybody);
+        let closed = Readers { document_id: known[0].id.clone(), readers: Vec::new() };
+        let walk = Walk { denied: vec!["/s/closed".to_owned()], ..walk(&[], &["/s/closed", "/s/torn"]) };
+        let (decision, _) = decide(walk, known.to_vec(), Options { prune: true, ..Options::default() });
+        assert_eq!((decision.kept, decision.regrant), (2, vec![closed]));
     }
 
     #[test]

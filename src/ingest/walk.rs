@@ -48,6 +48,8 @@ pub(crate) struct Walk {
     pub folders: Vec<FolderReport>,
     /// Folders, as absolute text, whose content is unknown: what was read from them before is kept.
     pub unknown: Vec<String>,
+    /// Of these, those that were closed to this program: what was read from them before is for administrators from now on.
+    pub denied: Vec<String>,
     /// ACL files that cannot be used, each a sentence.
     pub closed: Vec<String>,
     /// Every list of readers once.
@@ -221,6 +223,9 @@ impl Walk {
             None => error.to_string(),
         };
         self.unknown.push(name::text(path.as_os_str()));
+        if error.io_error().is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied) {
+            self.denied.push(name::text(path.as_os_str()));
+        }
         self.pass_over(source, relative, format!("cannot be listed: {cause}"));
     }
 }

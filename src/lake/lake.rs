@@ -330,7 +330,14 @@ impl Lake {
 
     /// Reads an older commit for a search: all its vectors, as at the start.
     async fn index_at(&self, at: CommitId) -> Result<Index, Error> {
-        let (dataset, documents) = self.store().await?.passages_at(at).await?;
+        let (dataset, mut documents) = self.store().await?.passages_at(at).await?;
+        // Who may read a document is what it is now: what was closed or removed since is for administrators.
+        {
+            let index = self.index();
+            for row in &mut documents {
+                row.readers = index.documents.get(&row.id).map(|now| now.readers.clone()).unwrap_or_default();
+            }
+        }
         load(dataset, documents, self.inner.spec).await
     }
 

@@ -38,8 +38,8 @@ static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 /// First names common in Germany and in English. Names that are also words of catalogues (Mark, Rose) are left out.
 const FIRST_NAMES: &str = "achim|alexander|alexandra|andrea|andreas|angelika|anja|anna|anne|annette|antje|armin|astrid|axel|barbara|bastian|beate|bernd|bernhard|bettina|birgit|bjoern|björn|brigitte|carsten|christa|christian|christiane|christina|christine|christoph|claudia|cornelia|daniel|daniela|david|denis|dennis|detlef|dieter|dietmar|dirk|doris|edith|elena|elisabeth|elke|emma|erich|erika|eva|fabian|felix|florian|frank|franz|franziska|friedrich|gabriele|georg|gerd|gerhard|gisela|guenter|günter|gudrun|hannah|hans|harald|hartmut|heike|heiko|heinrich|heinz|helga|helmut|henrik|herbert|hermann|holger|horst|ingo|ingrid|irene|iris|isabel|jan|jana|jens|joachim|jochen|johann|johanna|johannes|john|jonas|joerg|jörg|josef|julia|julian|juergen|jürgen|karin|karl|karsten|katharina|kathrin|katja|katrin|kerstin|kevin|kirsten|klaus|konrad|kristin|kurt|lars|laura|lea|lena|leon|lisa|ludwig|lukas|lutz|maik|manfred|manuela|marcel|marco|marcus|maria|marianne|marie|marina|mario|marion|markus|martin|martina|mary|mathias|matthias|max|maximilian|melanie|michael|michaela|michelle|monika|nadine|nicole|nils|norbert|olaf|oliver|pascal|patrick|paul|peter|petra|philipp|rainer|ralf|regina|reinhard|renate|robert|roland|rolf|rudolf|ruth|sabine|sabrina|sandra|sara|sarah|sebastian|silke|silvia|simon|simone|sonja|stefan|stefanie|steffen|stephan|stephanie|susanne|sven|svenja|sylvia|tanja|thomas|thorsten|tim|tobias|torsten|udo|ulrich|ulrike|ursula|ute|uwe|vanessa|vera|verena|volker|walter|werner|wilhelm|wolfgang|yvonne";
 
-/// Masks what the rules find. The result has as many characters as the text.
-pub(super) fn mask(text: &str) -> String {
+/// Masks what the rules find, as letters `x` and digits `9`. The result has as many characters as the text.
+pub fn mask(text: &str) -> String {
     let mut out = text.to_owned();
     for rule in RULES.iter() {
         let mut ranges = Vec::new();

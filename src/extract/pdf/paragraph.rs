@@ -6,6 +6,8 @@ use super::line::{Segment, join};
 
 /// Rows of a run at which a table may begin.
 const MAX_TRIES: u32 = 4;
+/// A table without rules is no larger.
+const MAX_CELLS: usize = 200_000;
 
 /// A piece of a page before it is known how large the text of the document is.
 #[derive(Clone, Debug)]
@@ -91,6 +93,9 @@ fn aligned(rows: &[Vec<Segment>]) -> Option<(usize, Vec<Vec<String>>)> {
         let mut next = columns.clone();
         next.extend(row.iter().map(|segment| (segment.x0, segment.x1)));
         let next = united(next);
+        if next.len() * (kept + 1) > MAX_CELLS {
+            break;
+        }
         if next.len() < 2 || kept >= 3 && next.len() < columns.len() && columns.len() > 2 {
             break;
         }

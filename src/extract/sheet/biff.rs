@@ -11,6 +11,8 @@ use crate::error::Error;
 /// A sheet has at most this many rows and columns.
 const MAX_ROWS: u16 = 16_384;
 const MAX_COLUMNS: u16 = 256;
+/// Rows of all sheets of a file; further sheets are left out.
+const MAX_ALL_ROWS: usize = 1_000_000;
 
 /// A sheet: its name, where it has one, and its rows from the first one on.
 pub(super) struct Sheet {
@@ -40,6 +42,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Sheet>, Error> {
 #[derive(Default)]
 struct Reader {
     sheets: Vec<Sheet>,
+    /// Of all sheets so far.
+    rows: usize,
     name: Option<String>,
     cells: BTreeMap<(u16, u16), Data>,
     /// Whether each number format is one of dates, in order, and which of them each cell format has.
@@ -148,6 +152,11 @@ impl Reader {
             return;
         }
         let last = cells.keys().map(|(row, _)| usize::from(*row)).max().unwrap_or(0);
+        // A lone cell far down makes thousands of rows of a few bytes, in as many sheets as there is room for such bytes.
+        self.rows += last + 1;
+        if self.rows > MAX_ALL_ROWS {
+            return;
+        }
         let mut rows: Vec<Vec<Data>> = vec![Vec::new(); last + 1];
         for ((row, column), value) in cells {
             let row = &mut rows[usize::from(row)];
