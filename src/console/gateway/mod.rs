@@ -26,6 +26,8 @@ use crate::{health::health, state::Shared};
 
 /// The model that answers from the customer's documents.
 pub(crate) const BRAIN: &str = "brain";
+/// The model without an adapter.
+const BASE: &str = "base";
 
 /// A request is text; this is a thousand pages of it.
 const BODY_BYTES: usize = 4 << 20;
@@ -101,14 +103,27 @@ async fn chat(
         let body = body.map_err(Fault::from)?;
         match addressed(&body)?.as_str() {
             BRAIN => brain::chat(&state, rights, &body).await,
-            _ => forward::post(&state, Role::Llm, "/v1/chat/completions", body).await,
+            model => {
+                may_ask(model, &rights)?;
+                forward::post(&state, Role::Llm, "/v1/chat/completions", body).await
+            }
         }
     };
     answer.await.unwrap_or_else(Fault::into_response)
 }
 
+/// An adapter may have learned from documents before they were closed: asked by itself, it is an administrator's.
+fn may_ask(model: &str, rights: &Rights) -> Result<(), Fault> {
+    if rights.is_all() || model == BASE {
+        return Ok(());
+    }
+    let text = format!("`{model}` may have learned what you may not read: ask `{BRAIN}` or `{BASE}`");
+    Err(Fault::new(StatusCode::FORBIDDEN, "model_not_allowed", text))
+}
+
 async fn completions(
     State(state): State<Arc<Shared>>,
+    Extension(rights): Extension<Rights>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
@@ -118,7 +133,10 @@ async fn completions(
                 "`brain` answers questions: use /v1/chat/completions, or a model of /v1/models that completes text"
                     .into(),
             )),
-            _ => forward::post(&state, Role::Llm, "/v1/completions", body).await,
+            model => {
+                may_ask(model, &rights)?;
+                forward::post(&state, Role::Llm, "/v1/completions", body).await
+            }
         }
     };
     answer.await.unwrap_or_else(Fault::into_response)
@@ -170,6 +188,14 @@ pub(crate) fn json(value: impl serde::Serialize) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn adapters_by_themselves_are_for_administrators() {
+        let anna = Rights::of(&["sales".to_owned()], Some("anna"));
+        for (model, rights, may) in [("v3", &Rights::All, true), ("v3", &anna, false), (BASE, &anna, true)] {
+            assert_eq!(may_ask(model, rights).is_ok(), may, "{model}");
+        }
+    }
 
     #[test]
     fn vllm_gets_what_our_own_role_would_make_of_a_request() {
