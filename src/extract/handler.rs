@@ -14,7 +14,6 @@
 
 mod analysis;
 mod child;
-mod code_page;
 mod coverage;
 mod decimal;
 mod host;

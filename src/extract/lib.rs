@@ -18,6 +18,7 @@
 mod archive;
 mod catalog;
 mod chunk;
+mod code_page;
 mod delimited;
 mod detect;
 mod encoding;

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::code_page::CodePage;
 use super::kind::{self, Class, Kind};
 use super::lines::Lines;
 use super::{period, sample};
+use crate::code_page::CodePage;
 
 /// Of larger files the head, the middle and the tail are looked at.
 const WINDOW_BYTES: usize = 1 << 20;

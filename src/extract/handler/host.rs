@@ -11,7 +11,6 @@ use num_bigint::BigInt;
 
 use arguments::{Arguments, Mistake};
 
-use super::code_page::CodePage;
 use super::coverage::Bits;
 use super::decimal;
 use super::limits::HandlerLimits;
@@ -19,6 +18,7 @@ use super::output::{EmitError, Output};
 use super::refusal::Refusal;
 use super::run::{Figures, Run};
 use super::unpack::{Format, Value, integer};
+use crate::code_page::CodePage;
 
 /// Every host function and its parameters. The contract in `bundles/handlers/contract.md` explains them.
 pub(super) const FUNCTIONS: [(&str, &[&str]); 17] = [

@@ -4,8 +4,8 @@ use base::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::analysis;
-use super::code_page::CodePage;
 use super::lines::Lines;
+use crate::code_page::CodePage;
 
 /// What the bytes are, by the roughest of measures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

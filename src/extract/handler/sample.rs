@@ -1,7 +1,7 @@
 //! The part of a file that is shown, and sent to a model: little, masked, and exactly what is shown.
 
-use super::code_page::CodePage;
 use super::mask::mask;
+use crate::code_page::CodePage;
 
 /// The most a sample has, in bytes of the text that is shown and sent.
 pub const SAMPLE_BYTES: usize = 16 << 10;

@@ -1,6 +1,6 @@
 //! Bytes → text in a named code page: everything `encoding_rs` knows, and the pages of mainframes and DOS that it does not.
 
-mod tables;
+pub(crate) mod tables;
 
 use encoding_rs::Encoding;
 
