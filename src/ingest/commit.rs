@@ -10,12 +10,12 @@ use tokio::{sync::mpsc::Receiver, time::Instant};
 use crate::{
     Error,
     admission::Admission,
-    catalogue::{CATALOGUE_KEY, is_catalogue, put_aside},
     classify::Classifier,
     format::Event,
     item::{Item, Origin},
     ledger::Ledger,
     meter::{Meter, Stage},
+    products::{CATALOGUE_KEY, is_catalogue, put_aside},
     twins::{Follower, Twins},
 };
 

@@ -8,10 +8,10 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use lake::{DocumentRow, DocumentStatus, Readers};
 
 use crate::{
-    catalogue::{CATALOGUE_KEY, is_catalogue},
     format::{FolderReport, FolderState},
     handled::HANDLERS_KEY,
     name,
+    products::{CATALOGUE_KEY, is_catalogue},
     walk::{Found, Stamp, Walk},
 };
 

@@ -19,7 +19,6 @@
 
 mod acl;
 mod admission;
-mod catalogue;
 mod classify;
 mod commit;
 mod correct;
@@ -33,6 +32,7 @@ mod knowledge;
 mod ledger;
 mod meter;
 mod name;
+mod products;
 mod read;
 mod report;
 mod rights;

@@ -1,6 +1,6 @@
 //! The flow with a real lake, a real model and real files.
 
-mod catalogue;
+mod products;
 
 use std::{
     collections::BTreeMap,

@@ -3,8 +3,8 @@
 //! The tables are written by [`Lake`](crate::Lake) alone and may be read by anyone. The wire types are written by
 //! [`Client`](crate::Client) and read by [`serve`](crate::serve), and the other way round; both come from the same binary.
 
-mod catalogue;
 mod knowledge;
+mod products;
 mod tables;
 mod upkeep;
 
@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use base::{Digest, Place, Rights};
 use serde::{Deserialize, Serialize};
 
-pub use catalogue::{Catalogue, CataloguePart, FeatureRow, PriceRow, ProductRow};
 pub use knowledge::{
     EdgeRow, EntityRow, Evidence, GraphNode, GraphPath, GraphStep, Named, Neighbor, Neighbors, NeighborsRequest,
     PathRequest, entity_id,
 };
+pub use products::{Catalogue, CataloguePart, FeatureRow, PriceRow, ProductRow};
 pub use tables::{
     AskedVector, CatalogRow, Column, ColumnKind, Numbers, SheetTable, SqlAnswer, SqlColumn, SqlRequest, SqlTable,
 };

@@ -5,9 +5,9 @@
 //! back at the next open, by restoring the named versions as new ones and naming those in a row of kind `rollback`. Every
 //! file is synced before the row that names it is written, and the row before the commit returns.
 
-mod catalogues;
 mod check;
 mod files;
+mod products;
 mod sheets;
 mod sources;
 mod vacuum;
@@ -23,18 +23,18 @@ use base::{Clock, CustomerLayout};
 use crate::{
     CatalogRow, CommitId, DocumentRow, EdgeRow, EmbedSpec, EntityRow, Error, Feedback, Interaction, Pin, VersionRow,
     catalog::{self, CATALOG},
-    catalogue::{FEATURES, PRICES, PRODUCTS},
     durable,
     format::CommitRow,
     knowledge::{self, EDGES, ENTITIES},
+    products::{FEATURES, PRICES, PRODUCTS},
     regrant::Regranted,
     rows::{self, CHUNKS, COMMITS, DOCUMENTS, FEEDBACK, INTERACTIONS, VERSIONS},
     table::Table,
     vectors::Vectors,
 };
 
-use catalogues::{Aside, OwnFiles};
 use files::{join, list, locate, paths, replace, small};
+use products::{Aside, OwnFiles};
 pub(crate) use sources::{Source, Sources, Which};
 
 /// Delta files with so many rows are not joined further: to replace one document, its whole file is written anew.

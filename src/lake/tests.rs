@@ -1,7 +1,7 @@
 //! The room at its face: what a user of the lake can rely on.
 
-mod catalogue;
 mod knowledge;
+mod products;
 mod rights;
 
 use std::collections::BTreeMap;
@@ -144,9 +144,9 @@ async fn check_stored(home: &Home) {
     let versions = (entities.version(), edges.version(), catalog.version());
     assert_eq!(versions, (newest.entities, newest.edges, newest.catalog));
     for (layout, version) in [
-        (crate::catalogue::PRODUCTS, newest.products),
-        (crate::catalogue::FEATURES, newest.features),
-        (crate::catalogue::PRICES, newest.prices),
+        (crate::products::PRODUCTS, newest.products),
+        (crate::products::FEATURES, newest.features),
+        (crate::products::PRICES, newest.prices),
     ] {
         assert_eq!(table(layout).await.unwrap().version(), version, "{}", layout.name);
     }

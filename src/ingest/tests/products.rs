@@ -7,7 +7,7 @@ use roxmltree::{Node, ParsingOptions};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalogue::{CATALOGUE_KEY, put_aside};
+use crate::products::{CATALOGUE_KEY, put_aside};
 
 /// What a BMEcat file has: products, the rows of them, rows of features, amounts of prices.
 #[derive(Debug, PartialEq)]

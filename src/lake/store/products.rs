@@ -12,8 +12,8 @@ use deltalake::kernel::Add;
 
 use crate::{
     Error,
-    catalogue::batches,
     format::{Catalogue, CataloguePart, Commit},
+    products::batches,
 };
 
 use super::Store;
