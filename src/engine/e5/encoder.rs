@@ -1,14 +1,16 @@
 //! The encoder: BERT with post-norm, exact GELU and positions from 0, over rows packed without padding.
 //!
-//! Token-wise products see all texts of a batch as one matrix, in whole numbers ([`super::linear`]); attention runs text by text, in f32.
+//! What is done token by token sees all texts of a batch as one matrix, some hundred rows at a time, so that what lies between two products
+//! stays in a core's cache; its products are of whole numbers ([`super::linear`]). Attention runs text by text, in f32 ([`super::attention`]).
 //! The word embeddings, three quarters of the file, stay in blocks and only the rows a batch needs are dequantised.
 
-use gemm::Parallelism;
+use rayon::prelude::*;
 
 use super::{
+    attention::Attention,
     file::{BLOCK, BLOCK_BYTES, ModelFile, Shape, dequantise},
-    linear::{Linear, Rounded},
-    math::{Norm, gelu_rows, normalise, softmax},
+    linear::{self, Linear, Rounded},
+    math::{Norm, gelu_rows, normalise},
 };
 use crate::Error;
 
@@ -76,29 +78,38 @@ impl Encoder {
     /// Returns one vector of length 1 per text: the mean of its last hidden states, normalised.
     ///
     /// Every text must have 1 to [`Self::positions`] ids below the vocabulary; [`super::Tokenizer::encode`] makes such.
-    /// The products are spread over the threads of the pool this runs in when `parallel`.
+    /// The work is spread over the threads of the pool this runs in when `parallel`.
     pub fn encode(&self, batch: &Packed, parallel: bool) -> Vec<Vec<f32>> {
         let tokens = batch.ids.len();
-        let (hidden, wide) = (self.shape.hidden, self.shape.feed_forward);
+        let hidden = self.shape.hidden;
         let mut rows = self.embed(batch);
         let mut qkv = vec![0.0; tokens * 3 * hidden];
         let mut context = vec![0.0; tokens * hidden];
-        let mut added = vec![0.0; tokens * hidden];
-        let mut middle = vec![0.0; tokens * wide];
-        let mut rounded = Rounded::default();
-        let mut product = |linear: &Linear, x: &[f32], y: &mut [f32]| {
-            rounded.round(x, x.len() / tokens.max(1));
-            linear.multiply(&rounded, y, parallel);
+        let group = match parallel {
+            true => tokens.div_ceil(rayon::current_num_threads()).next_multiple_of(linear::ROWS).min(GROUP),
+            false => GROUP,
         };
+        let mut scratch = Scratch::default();
+        let mut attention = Attention::new(hidden / self.shape.heads);
         for layer in &self.layers {
-            product(&layer.qkv, &rows, &mut qkv);
-            self.attend(batch, &qkv, &mut context);
-            product(&layer.attended, &context, &mut added);
-            layer.attended_norm.apply_residual(&mut rows, &added);
-            product(&layer.widen, &rows, &mut middle);
-            gelu_rows(&mut middle);
-            product(&layer.narrow, &middle, &mut added);
-            layer.output_norm.apply_residual(&mut rows, &added);
+            let parts = rows.par_chunks(group * hidden).zip(qkv.par_chunks_mut(group * 3 * hidden));
+            match parallel {
+                true => parts.for_each_init(Scratch::default, |scratch, (rows, qkv)| layer.project(rows, qkv, scratch)),
+                false => (rows.chunks(group * hidden).zip(qkv.chunks_mut(group * 3 * hidden)))
+                    .for_each(|(rows, qkv)| layer.project(rows, qkv, &mut scratch)),
+            }
+            for pair in batch.starts.windows(2) {
+                let qkv = &qkv[pair[0] * 3 * hidden..pair[1] * 3 * hidden];
+                attention.attend(qkv, &mut context[pair[0] * hidden..pair[1] * hidden], hidden);
+            }
+            let parts = rows.par_chunks_mut(group * hidden).zip(context.par_chunks(group * hidden));
+            match parallel {
+                true => {
+                    parts.for_each_init(Scratch::default, |scratch, (rows, context)| layer.feed(rows, context, scratch))
+                }
+                false => (rows.chunks_mut(group * hidden).zip(context.chunks(group * hidden)))
+                    .for_each(|(rows, context)| layer.feed(rows, context, &mut scratch)),
+            }
         }
         batch.starts.windows(2).map(|pair| mean(&rows[pair[0] * hidden..pair[1] * hidden], hidden)).collect()
     }
@@ -119,30 +130,17 @@ impl Encoder {
         self.norm.apply(&mut rows);
         rows
     }
+}
 
-    /// Scaled dot-product attention of every text over its own tokens, head by head.
-    fn attend(&self, batch: &Packed, qkv: &[f32], context: &mut [f32]) {
-        let hidden = self.shape.hidden;
-        let size = hidden / self.shape.heads;
-        let scale = 1.0 / (size as f32).sqrt();
-        let longest = batch.starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        let mut scores = vec![0.0; longest * longest];
-        for pair in batch.starts.windows(2) {
-            let length = pair[1] - pair[0];
-            let scores = &mut scores[..length * length];
-            let text = &qkv[pair[0] * 3 * hidden..pair[1] * 3 * hidden];
-            let output = &mut context[pair[0] * hidden..pair[1] * hidden];
-            for head in 0..self.shape.heads {
-                let query = Matrix { values: &text[head * size..], rows: length, columns: size, stride: 3 * hidden };
-                let key = Matrix { values: &text[hidden + head * size..], ..query };
-                let value = Matrix { values: &text[2 * hidden + head * size..], ..query };
-                product(query, key, true, scores, length);
-                scores.chunks_exact_mut(length).for_each(|row| softmax(row, scale));
-                let weights = Matrix { values: scores, rows: length, columns: length, stride: length };
-                product(weights, value, false, &mut output[head * size..], hidden);
-            }
-        }
-    }
+/// Rows that go through what is done token by token together: the widest there is of them stays in a core's own cache.
+const GROUP: usize = 128;
+
+/// Memory that is used again from group to group and layer to layer.
+#[derive(Default)]
+struct Scratch {
+    rounded: Rounded,
+    added: Vec<f32>,
+    middle: Vec<f32>,
 }
 
 impl Layer {
@@ -165,6 +163,45 @@ impl Layer {
             output_norm: read_norm(file, &name("oln"))?,
         })
     }
+
+    /// Writes queries, keys and values of some rows.
+    fn project(&self, rows: &[f32], qkv: &mut [f32], scratch: &mut Scratch) {
+        scratch.rounded.round(rows, self.attended_norm.width());
+        self.qkv.multiply(&scratch.rounded, qkv);
+    }
+
+    /// Brings what some rows attended to into them, and takes them through the feed-forward part.
+    fn feed(&self, rows: &mut [f32], context: &[f32], scratch: &mut Scratch) {
+        match super::kernel::has_wide_registers() {
+            // SAFETY: the processor has the instructions.
+            true => unsafe { self.feed_wide(rows, context, scratch) },
+            false => self.feed_plain(rows, context, scratch),
+        }
+    }
+
+    /// As [`Self::feed_plain`], compiled for registers of 16 values.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn feed_wide(&self, rows: &mut [f32], context: &[f32], scratch: &mut Scratch) {
+        self.feed_plain(rows, context, scratch);
+    }
+
+    #[inline(always)]
+    fn feed_plain(&self, rows: &mut [f32], context: &[f32], scratch: &mut Scratch) {
+        let Scratch { rounded, added, middle } = scratch;
+        let hidden = self.attended_norm.width();
+        let wide = self.widen.outputs();
+        added.resize(rows.len(), 0.0);
+        middle.resize(rows.len() / hidden * wide, 0.0);
+        rounded.round(context, hidden);
+        self.attended.multiply(rounded, added);
+        self.attended_norm.apply_residual(rows, added);
+        rounded.round(rows, hidden);
+        self.widen.multiply(rounded, middle);
+        gelu_rows(middle);
+        rounded.round(middle, wide);
+        self.narrow.multiply(rounded, added);
+        self.output_norm.apply_residual(rows, added);
+    }
 }
 
 fn read_norm(file: &mut ModelFile, name: &str) -> Result<Norm, Error> {
@@ -181,54 +218,4 @@ fn mean(rows: &[f32], width: usize) -> Vec<f32> {
     }
     normalise(&mut vector);
     vector
-}
-
-/// A view of a matrix whose rows lie `stride` values apart.
-#[derive(Clone, Copy)]
-struct Matrix<'a> {
-    values: &'a [f32],
-    rows: usize,
-    columns: usize,
-    stride: usize,
-}
-
-impl Matrix<'_> {
-    fn reach(&self) -> usize {
-        (self.rows.max(1) - 1) * self.stride + self.columns
-    }
-}
-
-/// Writes `a b`, or `a bᵀ` when `transposed`, to `output`, whose rows lie `output_stride` values apart.
-fn product(a: Matrix<'_>, b: Matrix<'_>, transposed: bool, output: &mut [f32], output_stride: usize) {
-    let (inner, columns) = if transposed { (b.columns, b.rows) } else { (b.rows, b.columns) };
-    let (b_column, b_row) = if transposed { (b.stride, 1) } else { (1, b.stride) };
-    assert_eq!(a.columns, inner, "a product's inner sizes must agree");
-    assert!(a.values.len() >= a.reach() && b.values.len() >= b.reach(), "a product must read inside its factors");
-    let written = (a.rows.max(1) - 1) * output_stride + columns;
-    assert!(output.len() >= written && output_stride >= columns, "a product must write inside its output");
-    // SAFETY: the assertions above keep every address gemm forms from these sizes and strides inside the three slices;
-    // `output` is borrowed mutably, so it overlaps neither factor.
-    unsafe {
-        gemm::gemm(
-            a.rows,
-            columns,
-            inner,
-            output.as_mut_ptr(),
-            1,
-            output_stride as isize,
-            false,
-            a.values.as_ptr(),
-            1,
-            a.stride as isize,
-            b.values.as_ptr(),
-            b_column as isize,
-            b_row as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
 }

@@ -42,16 +42,8 @@ fn gelu(x: f32) -> f32 {
 }
 
 /// Applies GELU to each value.
+#[inline(always)]
 pub(super) fn gelu_rows(rows: &mut [f32]) {
-    match is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has it.
-        true => unsafe { gelu_rows_512(rows) },
-        false => rows.iter_mut().for_each(|value| *value = gelu(*value)),
-    }
-}
-
-#[target_feature(enable = "avx512f")]
-fn gelu_rows_512(rows: &mut [f32]) {
     let (chunks, rest) = rows.as_chunks_mut::<64>();
     for chunk in chunks {
         for value in chunk {
@@ -63,37 +55,66 @@ fn gelu_rows_512(rows: &mut [f32]) {
     }
 }
 
+// `f32::max`, and a running maximum, would go value by value.
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
-/// Turns a row of scores into `softmax(scale × row)`.
-pub(super) fn softmax(row: &mut [f32], scale: f32) {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if b < a { b } else { a }
+}
+
+/// Returns the largest value, negative infinity of none.
+#[inline(always)]
+pub(super) fn largest(values: &[f32]) -> f32 {
+    across(values, f32::NEG_INFINITY, larger)
+}
+
+/// Returns the least value, infinity of none.
+#[inline(always)]
+pub(super) fn least(values: &[f32]) -> f32 {
+    across(values, f32::INFINITY, smaller)
+}
+
+#[inline(always)]
+fn across(values: &[f32], start: f32, take: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [start; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, *value);
+            *lane = take(*lane, *value);
         }
     }
-    // `f32::max` and a running maximum would go value by value.
     for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane = larger(*lane, *value);
+        *lane = take(*lane, *value);
     }
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
-            lanes[lane] = larger(lanes[lane], lanes[lane + half]);
+            lanes[lane] = take(lanes[lane], lanes[lane + half]);
         }
     }
-    let largest = lanes[0];
-    for value in row.iter_mut() {
+    lanes[0]
+}
+
+/// Turns a row of scores into `exp(scale × (score - largest))` and returns their sum: softmax, but for the division.
+#[inline(always)]
+pub(super) fn exp_row(row: &mut [f32], scale: f32) -> f32 {
+    let largest = largest(row);
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for chunk in chunks {
+        for (value, lane) in chunk.iter_mut().zip(&mut lanes) {
+            *value = exp((*value - largest) * scale);
+            *lane += *value;
+        }
+    }
+    for (value, lane) in rest.iter_mut().zip(&mut lanes) {
         *value = exp((*value - largest) * scale);
+        *lane += *value;
     }
-    let inverse = 1.0 / sum(row);
-    for value in row.iter_mut() {
-        *value *= inverse;
-    }
+    lanes.iter().sum()
 }
 
 /// The weight and bias of a layer norm, each as wide as a row.
@@ -104,7 +125,13 @@ pub(super) struct Norm {
 }
 
 impl Norm {
+    /// Returns how wide a row is.
+    pub fn width(&self) -> usize {
+        self.weight.len()
+    }
+
     /// Normalises each row in place.
+    #[inline(always)]
     pub fn apply(&self, rows: &mut [f32]) {
         for row in rows.chunks_exact_mut(self.weight.len()) {
             self.row(row);
@@ -112,6 +139,7 @@ impl Norm {
     }
 
     /// Replaces each row by the norm of `row + added`: residual and norm in one pass.
+    #[inline(always)]
     pub fn apply_residual(&self, rows: &mut [f32], added: &[f32]) {
         let width = self.weight.len();
         for (row, added) in rows.chunks_exact_mut(width).zip(added.chunks_exact(width)) {
@@ -147,6 +175,7 @@ pub(super) fn normalise(vector: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn sum(values: &[f32]) -> f32 {
     let (chunks, rest) = values.as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
@@ -158,6 +187,7 @@ fn sum(values: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut lanes = [0.0_f32; LANES];
@@ -200,13 +230,28 @@ mod tests {
     }
 
     #[test]
-    fn softmax_sums_to_one_and_keeps_order() {
-        let mut row: Vec<f32> = (0..37).map(|i| (i as f32 * 7.3).sin() * 50.0).collect();
-        let before = row.clone();
-        softmax(&mut row, 0.5);
-        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
-        let best = |values: &[f32]| (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]));
-        assert_eq!(best(&row), best(&before));
+    fn exp_of_a_row_is_softmax_when_divided() {
+        for length in [1, 16, 37, 160] {
+            let scores: Vec<f32> = (0..length).map(|i| (i as f32 * 7.3).sin() * 50.0).collect();
+            let mut row = scores.clone();
+            let total = exp_row(&mut row, 0.5);
+            let exact: Vec<f64> = scores.iter().map(|score| (f64::from(*score) * 0.5).exp()).collect();
+            let all: f64 = exact.iter().sum();
+            for (value, exact) in row.iter().zip(exact) {
+                assert!((f64::from(value / total) - exact / all).abs() < 1e-6, "{value} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn least_and_largest_see_every_place() {
+        for at in 0..40 {
+            let mut values = vec![0.5; 40];
+            values[at] = 3.0;
+            assert_eq!((least(&values), largest(&values)), (0.5, 3.0));
+            values[at] = -3.0;
+            assert_eq!((least(&values), largest(&values)), (-3.0, 0.5));
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! multilingual-e5-small on the CPU: its file, its tokenizer, its encoder.
 
+mod attention;
 mod encoder;
 mod file;
 pub(crate) mod json;
+mod kernel;
 mod linear;
 mod math;
 #[cfg(test)]
