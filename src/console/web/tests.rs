@@ -372,6 +372,12 @@ async fn people_see_what_their_groups_may_read() {
     assert_eq!(passage(&cookie).await.unwrap().status(), 401, "an account that is gone ends its sessions");
     let log = audit::Log::console(&served.layout);
     let text = std::fs::read_to_string(&log.files().unwrap()[0]).unwrap();
+    people.put_person("anna", &["hr".to_owned()]).unwrap().unwrap();
+    people.write(&served.layout.people()).unwrap();
+    assert_eq!(passage(&cookie).await.unwrap().status(), 401, "another of the same name is somebody else");
+    let hash = access::PasswordHash::of(&Secret::new("another-horse-battery")).unwrap();
+    hash.write(&served.layout.password_hash()).unwrap();
+    assert_eq!(passage(&admin).await.unwrap().status(), 401, "another password ends the sessions of the old one");
     assert!(text.contains("anna") && !text.contains(password.expose()));
 }
 
