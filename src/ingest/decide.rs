@@ -12,6 +12,7 @@ use crate::{
     handled::HANDLERS_KEY,
     name,
     products::{CATALOGUE_KEY, is_catalogue},
+    rights::meet,
     walk::{Found, Stamp, Walk},
 };
 
@@ -109,9 +110,18 @@ pub(crate) fn decide(walk: Walk, known: Vec<DocumentRow>, options: Options) -> (
         let row = by_path.remove(&name::absolute(&found.source, &found.relative));
         let searchable = row.as_ref().is_some_and(is_searchable);
         decision.searchable += u64::from(searchable);
-        // Before anything is read: what was closed is not to be found until its turn comes. A row that is made anew anyway is left.
-        if let Some(row) = row.as_ref().filter(|row| is_current(row, options) && *row.readers != *found.readers) {
-            decision.regrant.push(Readers { document_id: row.id.clone(), readers: found.readers.to_vec() });
+        // Before anything is read: what was closed is not to be found until its turn comes. A row that is made anew gets its new readers
+        // with its new content; until then nobody reads it who may not read both.
+        if let Some(row) = row.as_ref() {
+            let is_left = is_current(row, options) && has_stamp(row, found.stamp);
+            let set = |names: &[String]| names.iter().cloned().collect();
+            let readers = match is_left {
+                true => found.readers.to_vec(),
+                false => meet(&set(&row.readers), &set(&found.readers)).into_iter().collect(),
+            };
+            if row.readers != readers {
+                decision.regrant.push(Readers { document_id: row.id.clone(), readers });
+            }
         }
         match row {
             Some(row) if is_unchanged(&row, found.stamp, options) => decision.unchanged += 1,
@@ -283,6 +293,29 @@ mod tests {
             row("/s", "old", &[(EXTRACTOR_KEY, "0")]),
         ];
         let walk = || walk(&["broken", "denied", "old"], &[]);
+    #[test]
+    fn what_is_read_anew_is_closed_at_once_and_opened_with_its_new_content() {
+        let readers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let check = |before: &[&str], now: &[&str], metadata: &[(&str, &str)], modified_ms, expect: Option<&[&str]>| {
+            let known = DocumentRow { readers: readers(before), ..row("/s", "a", metadata) };
+            let id = known.id.clone();
+            let mut walk = walk(&["a"], &[]);
+            walk.files[0].readers = readers(now).into();
+            walk.files[0].stamp.modified_ms = modified_ms;
+            let (decision, _) = decide(walk, vec![known], Options::default());
+            let expect = expect.map(|names| Readers { document_id: id, readers: readers(names) });
+            assert_eq!(decision.regrant, expect.into_iter().collect::<Vec<_>>(), "{before:?} {now:?}");
+        };
+        let (old, current) = ([(EXTRACTOR_KEY, "0")], []);
+        check(&["*"], &["hr"], &old, 0, Some(&["hr"]));
+        check(&["hr", "sales"], &["hr", "it"], &old, 0, Some(&["hr"]));
+        check(&["hr"], &["*"], &old, 0, None);
+        // Another content: those who may read it now may not have read what was there before.
+        check(&["hr"], &["*"], &current, 5, None);
+        check(&["*"], &["hr"], &current, 5, Some(&["hr"]));
+        check(&["hr"], &["*"], &current, 0, Some(&["*"]));
+    }
+
         let (decision, _) = decide(walk(), known.clone(), Options::default());
         assert_eq!(todo(&decision), ["denied", "old"]);
         let (decision, _) = decide(walk(), known, Options { retry: true, ..Options::default() });
