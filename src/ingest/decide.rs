@@ -159,8 +159,20 @@ fn is_searchable(row: &DocumentRow) -> bool {
     row.status == DocumentStatus::Searchable
 }
 
-/// Returns whether the row was made by this version of the readers, so that the same bytes would give the same row.
+/// Returns whether the row was made by this version of the readers, so that the same bytes would give the same row, and has with it all
+/// that is read from the file.
 pub(crate) fn is_current(row: &DocumentRow, options: Options) -> bool {
+    is_read(row, options) && has_rows(row)
+}
+
+/// Returns whether the rows of a catalogue were read. They were not from one of before there were such rows, nor where the worker ended
+/// before the file did.
+pub(crate) fn has_rows(row: &DocumentRow) -> bool {
+    !is_catalogue(&row.format) || row.status != DocumentStatus::Searchable || row.metadata.contains_key(CATALOGUE_KEY)
+}
+
+/// Returns whether the passages are those this version of the readers gives.
+pub(crate) fn is_read(row: &DocumentRow, options: Options) -> bool {
     let failure = row.metadata.get(FAILURE_KEY).map(String::as_str);
     let is_final = match row.status {
         DocumentStatus::Failed => !options.retry && failure != Some(UNREACHABLE),
@@ -168,11 +180,7 @@ pub(crate) fn is_current(row: &DocumentRow, options: Options) -> bool {
     };
     let seen = row.metadata.get(HANDLERS_KEY);
     let is_settled = seen.is_none_or(|seen| *seen == options.handlers.to_string());
-    // One of before there were rows of products is read for them.
-    let has_rows = !is_catalogue(&row.format)
-        || row.status != DocumentStatus::Searchable
-        || row.metadata.contains_key(CATALOGUE_KEY);
-    is_final && is_settled && has_rows && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
+    is_final && is_settled && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
 }
 
 /// Returns whether the row still has the size and time of the file.
@@ -286,14 +294,6 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_the_disk_are_tried_again_and_those_of_the_file_are_not() {
-        let known = vec![
-            row("/s", "broken", &[(FAILURE_KEY, "unreadable")]),
-            row("/s", "denied", &[(FAILURE_KEY, UNREACHABLE)]),
-            row("/s", "old", &[(EXTRACTOR_KEY, "0")]),
-        ];
-        let walk = || walk(&["broken", "denied", "old"], &[]);
-    #[test]
     fn what_is_read_anew_is_closed_at_once_and_opened_with_its_new_content() {
         let readers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let check = |before: &[&str], now: &[&str], metadata: &[(&str, &str)], modified_ms, expect: Option<&[&str]>| {
@@ -316,6 +316,14 @@ mod tests {
         check(&["hr"], &["*"], &current, 0, Some(&["*"]));
     }
 
+    #[test]
+    fn failures_of_the_disk_are_tried_again_and_those_of_the_file_are_not() {
+        let known = vec![
+            row("/s", "broken", &[(FAILURE_KEY, "unreadable")]),
+            row("/s", "denied", &[(FAILURE_KEY, UNREACHABLE)]),
+            row("/s", "old", &[(EXTRACTOR_KEY, "0")]),
+        ];
+        let walk = || walk(&["broken", "denied", "old"], &[]);
         let (decision, _) = decide(walk(), known.clone(), Options::default());
         assert_eq!(todo(&decision), ["denied", "old"]);
         let (decision, _) = decide(walk(), known, Options { retry: true, ..Options::default() });
