@@ -2,8 +2,8 @@
 //!
 //! This room knows nothing of HTTP; the console hands it the values of headers and cookies. Time is always handed in.
 //!
-//! Refused: a password guessed faster than the back-off allows, a session that idled or is too old, a form without its
-//! session's CSRF token, a `Host` or `Origin` nobody configured (that is how a web page elsewhere reaches a service on
+//! Refused: a password guessed faster than the back-off allows, a session that idled, is too old or was begun with another password than
+//! the account has now, a form without its session's CSRF token, a `Host` or `Origin` nobody configured (that is how a web page elsewhere reaches a service on
 //! loopback).
 //!
 //! Invariants:

@@ -4,7 +4,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher, PasswordVerifier, SaltString},
 };
-use base::Secret;
+use base::{Digest, Secret};
 
 use crate::Error;
 
@@ -72,6 +72,11 @@ impl PasswordHash {
     /// Reads the hash from a file only its owner may read.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::parse(&Secret::read(path).map_err(Error::Read)?)
+    }
+
+    /// Returns what tells this stored password from every other one, also from the same one stored again: each has its own salt.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text().as_bytes())
     }
 
     /// Returns the hash in PHC form, for a file of several.

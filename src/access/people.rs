@@ -143,6 +143,11 @@ impl People {
         matches && self.people.contains_key(name)
     }
 
+    /// Returns the [`PasswordHash::digest`] of a person; `None` for a name nobody has.
+    pub fn password_digest(&self, name: &str) -> Option<Digest> {
+        self.people.get(name).map(|person| Digest::of(person.password.as_bytes()))
+    }
+
     /// Returns what a person may read; `None` for a name nobody has.
     pub fn rights_of_person(&self, name: &str) -> Option<Rights> {
         self.people.get(name).map(|person| Rights::of(&person.groups, Some(name)))
@@ -201,9 +206,12 @@ mod tests {
         assert_eq!(people.rights_of_token(token.expose()), Some(Rights::Of(groups(&["sales"]))));
         assert_eq!((people.rights_of_person("shop"), people.rights_of_token(password.expose())), (None, None));
 
+        let digest = people.password_digest("anna").unwrap();
         assert!(people.put_person("anna", &groups(&["hr"])).unwrap().is_none(), "the password stays");
         assert!(people.is_password_of("anna", password.expose()));
+        assert_eq!(people.password_digest("anna"), Some(digest));
         assert!(people.remove("anna") && !people.remove("anna"));
+        assert_eq!(people.password_digest("anna"), None);
         assert!(!people.is_password_of("anna", password.expose()));
         for bad in ["admin", "", " a", "user:x", "*"] {
             assert!(people.put_person(bad, &[]).is_err(), "{bad}");

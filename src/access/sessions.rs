@@ -27,11 +27,19 @@ pub struct NewSession {
 #[derive(Clone, Debug)]
 pub struct Session {
     pub account: String,
+    /// The digest of the stored password that was proven: a session of another one is nobody's.
+    password: Digest,
     /// To be sent back with every form of this session.
     csrf: Secret,
 }
 
 impl Session {
+    /// Returns whether the account still has the password this session was begun with. Somebody else of the same name, or the same
+    /// person after a change, has another one. `now` is nothing where there is no such account.
+    pub fn is_of(&self, now: Option<Digest>) -> bool {
+        now == Some(self.password)
+    }
+
     /// Returns the token to put into the session's forms.
     pub fn csrf_token(&self) -> &str {
         self.csrf.expose()
@@ -63,10 +71,12 @@ impl Sessions {
         Self::default()
     }
 
-    /// Begins a session for an account that proved its password. When there are too many, the one unused longest ends.
-    pub fn begin(&self, account: &str, now: Timestamp) -> Result<NewSession, Error> {
+    /// Begins a session for an account that proved its password, whose [`PasswordHash::digest`](crate::PasswordHash::digest) this is. When
+    /// there are too many, the one unused longest ends.
+    pub fn begin(&self, account: &str, password: Digest, now: Timestamp) -> Result<NewSession, Error> {
         let id = Secret::generate().map_err(Error::Random)?;
-        let session = Session { account: account.to_owned(), csrf: Secret::generate().map_err(Error::Random)? };
+        let csrf = Secret::generate().map_err(Error::Random)?;
+        let session = Session { account: account.to_owned(), password, csrf };
         let mut sessions = self.lock();
         sessions.retain(|_, entry| !entry.is_over(now));
         if sessions.len() >= MAX_SESSIONS {
@@ -99,11 +109,6 @@ impl Sessions {
         self.lock().remove(&key(id));
     }
 
-    /// Ends every session of an account, as after a change of its password.
-    pub fn end_all(&self, account: &str) {
-        self.lock().retain(|_, entry| entry.session.account != account);
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,11 +129,15 @@ mod tests {
         Timestamp::from_millis(1_800_000_000_000 + seconds * 1000)
     }
 
+    fn password(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
     #[test]
     fn a_session_is_found_by_its_id_alone() {
         let sessions = Sessions::new();
-        let first = sessions.begin("admin", at(0)).unwrap();
-        let second = sessions.begin("admin", at(0)).unwrap();
+        let first = sessions.begin("admin", password("old"), at(0)).unwrap();
+        let second = sessions.begin("admin", password("old"), at(0)).unwrap();
         assert_eq!(first.id.expose().len(), 64);
         assert!(!first.id.matches(second.id.expose()));
         assert_eq!(sessions.find(first.id.expose(), at(1)).unwrap().account, "admin");
@@ -144,8 +153,8 @@ mod tests {
     #[test]
     fn a_form_needs_the_token_of_its_own_session() {
         let sessions = Sessions::new();
-        let mine = sessions.begin("admin", at(0)).unwrap().session;
-        let other = sessions.begin("admin", at(0)).unwrap().session;
+        let mine = sessions.begin("admin", password("old"), at(0)).unwrap().session;
+        let other = sessions.begin("admin", password("old"), at(0)).unwrap().session;
         assert!(mine.allows_form(mine.csrf_token()));
         assert!(!mine.allows_form(other.csrf_token()));
         assert!(!mine.allows_form(""));
@@ -154,11 +163,11 @@ mod tests {
     #[test]
     fn sessions_end_by_idling_and_by_age() {
         let sessions = Sessions::new();
-        let idle = sessions.begin("a", at(0)).unwrap().id;
+        let idle = sessions.begin("a", password("old"), at(0)).unwrap().id;
         assert!(sessions.find(idle.expose(), at(8 * HOUR_S - 1)).is_some());
         assert!(sessions.find(idle.expose(), at(16 * HOUR_S - 1)).is_none());
 
-        let busy = sessions.begin("a", at(0)).unwrap().id;
+        let busy = sessions.begin("a", password("old"), at(0)).unwrap().id;
         for hour in (0..7 * 24).step_by(4) {
             assert!(sessions.find(busy.expose(), at(hour * HOUR_S)).is_some(), "{hour}");
         }
@@ -166,25 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_password_ends_all_sessions_of_its_account() {
+    fn a_session_is_of_the_password_it_was_begun_with() {
         let sessions = Sessions::new();
-        let mine = sessions.begin("admin", at(0)).unwrap().id;
-        let other = sessions.begin("anna", at(0)).unwrap().id;
-        sessions.end_all("admin");
-        assert!(sessions.find(mine.expose(), at(0)).is_none());
-        assert!(sessions.find(other.expose(), at(0)).is_some());
+        let begun = sessions.begin("anna", password("old"), at(0)).unwrap().id;
+        let found = sessions.find(begun.expose(), at(1)).unwrap();
+        assert!(found.is_of(Some(password("old"))));
+        assert!(!found.is_of(Some(password("new"))) && !found.is_of(None));
     }
 
     #[test]
     fn too_many_sessions_end_the_one_unused_longest() {
         let sessions = Sessions::new();
-        let first = sessions.begin("a", at(0)).unwrap().id;
-        let second = sessions.begin("a", at(1)).unwrap().id;
+        let first = sessions.begin("a", password("old"), at(0)).unwrap().id;
+        let second = sessions.begin("a", password("old"), at(1)).unwrap().id;
         for _ in 2..MAX_SESSIONS {
-            sessions.begin("a", at(2)).unwrap();
+            sessions.begin("a", password("old"), at(2)).unwrap();
         }
         assert!(sessions.find(first.expose(), at(3)).is_some());
-        sessions.begin("a", at(4)).unwrap();
+        sessions.begin("a", password("old"), at(4)).unwrap();
         assert!(sessions.find(second.expose(), at(4)).is_none());
         assert!(sessions.find(first.expose(), at(4)).is_some());
         assert_eq!(sessions.lock().len(), MAX_SESSIONS);

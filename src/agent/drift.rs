@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use base::config::ServiceConfig;
+use base::config::{Permissions, ServiceConfig};
 use base::{CustomerLayout, Digest, file};
 use install::control::Drift;
 use plan::{Plan, Step};
@@ -92,7 +92,7 @@ pub(crate) fn files(customer: &CustomerLayout, plan: &Plan, memory: &mut Memory)
             all.extend(binary_link(link, to));
         }
     }
-    all.extend(adapter(customer));
+    all.extend(adapter(customer, config.map(|config| config.permissions).unwrap_or_default()));
     all
 }
 
@@ -169,14 +169,23 @@ struct Registry {
 struct Version {
     name: String,
     dir: String,
+    #[serde(default)]
+    is_public: bool,
 }
 
-fn adapter(customer: &CustomerLayout) -> Option<Drift> {
+fn adapter(customer: &CustomerLayout, permissions: Permissions) -> Option<Drift> {
     let loras = customer.loras();
     let bytes = file::read_bounded(&loras.join("registry.json"), REGISTRY_BYTES_MAX).ok()?;
     let registry: Registry = serde_json::from_slice(&bytes).ok()?;
     let name = registry.promoted?;
-    let dir = registry.versions.into_iter().find(|version| version.name == name).map(|version| loras.join(version.dir));
+    let version = registry.versions.into_iter().find(|version| version.name == name);
+    if !permissions.is_off() && version.as_ref().is_some_and(|version| !version.is_public) {
+        let cause = format!(
+            "the adapter `{name}` learnt from what not everybody may read: with permissions on the base model answers"
+        );
+        return Some(drift("adapter", cause, "run `0711 train`"));
+    }
+    let dir = version.map(|version| loras.join(version.dir));
     let is_there = dir.as_ref().is_some_and(|dir| dir.join("adapter_config.json").is_file());
     let place = dir.map_or_else(|| "the registry".to_owned(), |dir| format!("`{}`", dir.display()));
     let cause = || format!("the adapter `{name}`, which should answer, is not in {place}");
@@ -234,6 +243,7 @@ mod tests {
     fn a_promoted_adapter_that_is_gone_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let customer = Layout::rooted(dir.path()).customer(&Slug::parse("eaton").unwrap());
+        let adapter = |customer| adapter(customer, Permissions::Off);
         assert_eq!(adapter(&customer), None, "nothing was trained");
         let version = customer.loras().join("v1_20260101");
         std::fs::create_dir_all(&version).unwrap();
@@ -242,6 +252,11 @@ mod tests {
         assert!(adapter(&customer).unwrap().cause.contains("`v1`"));
         std::fs::write(version.join("adapter_config.json"), "{}").unwrap();
         assert_eq!(adapter(&customer), None);
+        let told = super::adapter(&customer, Permissions::On).unwrap();
+        assert!(told.cause.contains("the base model answers") && told.remedy.contains("0711 train"), "{told:?}");
+        let public = registry.replace(r#""name":"v1""#, r#""name":"v1","is_public":true"#);
+        std::fs::write(customer.loras().join("registry.json"), public).unwrap();
+        assert_eq!(super::adapter(&customer, Permissions::On), None);
     }
 
     #[test]

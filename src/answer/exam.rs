@@ -103,7 +103,7 @@ async fn brain(dir: &Path) -> Brain {
     lake.commit(commit).await.unwrap();
     // Nothing listens on port 1.
     let chat = Chat::Remote(ChatClient::new("http://127.0.0.1:1", Secret::new("x")));
-    let versions = promoted(layout.loras());
+    let versions = promoted(layout.loras(), Default::default());
     Brain::new(Access::Local(lake), Embedding::Local(embedder), chat, versions, Clock::system())
 }
 

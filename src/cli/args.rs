@@ -190,7 +190,7 @@ The first rule that fits counts; `*` among readers is everybody, none are admini
   0711 handlers pending                    which files wait for one
   0711 handlers add stand7.py --like /srv/daten/stand7.wml
   0711 handlers show binary-wml-1a2b3c4d
-  0711 handlers approve binary-wml-1a2b3c4d   only then its records are searchable")]
+  0711 handlers approve binary-wml-1a2b3c4d --digest sha256:…   only then its records are searchable")]
     Handlers(HandlersArgs),
     /// Print the text of one file as Markdown
     #[command(after_help = "Examples:

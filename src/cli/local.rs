@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use base::{CustomerLayout, Exit, Layout, Role, config::ServiceConfig};
+use base::{
+    CustomerLayout, Exit, Layout, Role,
+    config::{Permissions, ServiceConfig},
+};
 use engine::{
     Chat, ChatModel, ChatOptions, EmbedTokenizer, Embedder, Embedding,
     client::{ChatClient, EmbedClient},
@@ -135,6 +138,11 @@ impl Parts {
         }
     }
 
+    /// Returns whether people find only what they may read; off where nothing is installed.
+    pub fn permissions(&self) -> Permissions {
+        self.config.as_ref().map(|config| config.permissions).unwrap_or_default()
+    }
+
     /// Opens the chat model with the promoted adapter: the service where it runs, the model file otherwise.
     pub async fn chat(&self) -> Outcome<Chat> {
         if let Some((url, token)) = self.remote(Role::Llm).await? {
@@ -144,7 +152,7 @@ impl Parts {
         let threads = std::thread::available_parallelism().map_or(2, |count| u32::try_from(count.get()).unwrap_or(2));
         let options = ChatOptions { context_tokens: CONTEXT_TOKENS, threads };
         let model = ChatModel::open(&present(&self.models.chat)?, options)?;
-        let version = (answer::promoted(self.customer.loras()))();
+        let version = (answer::promoted(self.customer.loras(), self.permissions()))();
         if version != answer::BASE
             && let Some(dir) = train::Registry::open(&self.customer.loras())?.dir(&version)
         {

@@ -1,11 +1,28 @@
 //! What who asks may read: everything for the administrator, and for everybody where no permissions are kept.
 
-use access::{ADMINISTRATOR, People};
+use access::{ADMINISTRATOR, PasswordHash, People, Session};
 use base::Rights;
 
 use crate::state::Shared;
 
 impl Shared {
+    /// Returns what the account of a session may read; `None` when it is gone, or has another password than the session was begun with:
+    /// somebody new of that name is somebody else.
+    pub(crate) fn rights_of_session(&self, session: &Session) -> Option<Rights> {
+        if session.account == ADMINISTRATOR {
+            let password = PasswordHash::read(&self.layout.password_hash()).inspect_err(|error| {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    "the administrator's sessions cannot be checked"
+                );
+            });
+            return session.is_of(password.ok().map(|hash| hash.digest())).then_some(Rights::All);
+        }
+        let people = self.people()?;
+        let rights = people.rights_of_person(&session.account)?;
+        session.is_of(people.password_digest(&session.account)).then(|| self.limited(rights))
+    }
+
     /// Returns what an account of the console may read; `None` when there is no such account (any more).
     pub(crate) fn rights_of_account(&self, account: &str) -> Option<Rights> {
         if account == ADMINISTRATOR {

@@ -76,7 +76,7 @@ impl Shared {
     ) -> Result<Self, Error> {
         let Parts { lake, embedding, chat } = parts;
         let clock = Clock::system();
-        let versions = answer::promoted(layout.loras());
+        let versions = answer::promoted(layout.loras(), config.permissions);
         let brain = Brain::new(lake.clone(), embedding, chat, Arc::clone(&versions), clock);
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build().map_err(Error::Client)?;
         let socket = layout.console_socket();

@@ -84,6 +84,11 @@ impl CodePage {
         matches!(self, Self::Table(page) if page.is_ebcdic)
     }
 
+    /// Returns whether a character has two bytes, or four.
+    pub fn is_utf16(self) -> bool {
+        matches!(self, Self::Web(encoding) if encoding == encoding_rs::UTF_16LE || encoding == encoding_rs::UTF_16BE)
+    }
+
     /// Returns the byte that ends a line, where lines end with a byte of their own.
     pub fn line_ends(self) -> &'static [u8] {
         if self.is_ebcdic() { &[0x15, 0x25] } else { b"\n" }

@@ -83,20 +83,29 @@ pub(crate) fn is_binary(bytes: &[u8], lenient: bool) -> bool {
 }
 
 fn by_mark(bytes: &[u8]) -> Option<Decoded> {
-    if bytes.starts_with(&[0xff, 0xfe, 0, 0]) {
-        return Some(utf32(&bytes[4..], u32::from_le_bytes, "UTF-32LE"));
-    }
-    if bytes.starts_with(&[0, 0, 0xfe, 0xff]) {
-        return Some(utf32(&bytes[4..], u32::from_be_bytes, "UTF-32BE"));
+    if let Some((encoding, unit)) = utf32(bytes) {
+        return Some(Decoded { text: utf32_text(&bytes[4..], unit), encoding });
     }
     let (encoding, length) = Encoding::for_bom(bytes)?;
     Some(with(encoding, &bytes[length..]))
 }
 
-fn utf32(bytes: &[u8], unit: fn([u8; 4]) -> u32, encoding: &'static str) -> Decoded {
+/// Reads the number of a character.
+pub(crate) type Unit = fn([u8; 4]) -> u32;
+
+/// Returns the name of the UTF-32 a text is marked to be in, and how its characters are read.
+pub(crate) fn utf32(bytes: &[u8]) -> Option<(&'static str, Unit)> {
+    match bytes {
+        [0xff, 0xfe, 0, 0, ..] => Some(("UTF-32LE", u32::from_le_bytes)),
+        [0, 0, 0xfe, 0xff, ..] => Some(("UTF-32BE", u32::from_be_bytes)),
+        _ => None,
+    }
+}
+
+/// Decodes UTF-32.
+pub(crate) fn utf32_text(bytes: &[u8], unit: Unit) -> String {
     let (units, _) = bytes.as_chunks::<4>();
-    let text = units.iter().map(|four| char::from_u32(unit(*four)).unwrap_or('\u{fffd}')).collect();
-    Decoded { text, encoding }
+    units.iter().map(|four| char::from_u32(unit(*four)).unwrap_or('\u{fffd}')).collect()
 }
 
 fn with(encoding: &'static Encoding, bytes: &[u8]) -> Decoded {

@@ -100,7 +100,12 @@ impl Desk {
         let mut session = Some(session);
         let mut reason = None;
         for entry in candidates(&self.entries, &analysis.kind) {
-            let handler = match self.registry.get(&entry.name) {
+            // What waits may be the successor of an approved one of the same name.
+            let found = match entry.state {
+                State::Approved => self.registry.get(&entry.name),
+                _ => self.registry.newest(&entry.name),
+            };
+            let handler = match found {
                 Ok(handler) if handler.entry.digest == entry.digest => handler,
                 Ok(_) => continue,
                 Err(error @ (Error::Changed { .. } | Error::NoHandler { .. })) => {

@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use base::{Exit, Explain, Remedy};
+use base::{Digest, Exit, Explain, Remedy};
 
 /// Why something about handlers could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum Error {
     /// The source is not the one that was registered.
     #[error("the source of the handler `{name}` was changed after it was registered")]
     Changed { name: String },
+    /// What is to be decided about is not what was looked at.
+    #[error("the handler `{name}` has another source by now: {digest}")]
+    AnotherSource { name: String, digest: Digest },
     #[error("no file waits under `{kind}`")]
     NotWaiting { kind: String },
     #[error("none of the files of `{kind}` is there any more")]
@@ -59,6 +62,11 @@ impl Error {
 impl Explain for Error {
     fn remedy(&self) -> Option<Remedy> {
         let text = match self {
+            Self::AnotherSource { name, .. } => {
+                return Some(Remedy::new(format!(
+                    "look at it with `0711 handlers show {name}`, and decide about the digest it names"
+                )));
+            }
             Self::NoHandler { .. } => "`0711 handlers list` shows those there are",
             Self::Changed { .. } => "add it again with `0711 handlers add FILE.py`, and approve it",
             Self::NotWaiting { .. } => "`0711 handlers pending` shows what waits",
@@ -81,6 +89,7 @@ impl Explain for Error {
         match self {
             Self::NoHandler { .. }
             | Self::BadName { .. }
+            | Self::AnotherSource { .. }
             | Self::NotWaiting { .. }
             | Self::NoAuthor
             | Self::Address { .. } => Exit::Usage,

@@ -8,7 +8,8 @@
 //! - a file's bytes are looked at in the processes of `extract::handler` only; this room keeps samples that came masked out of them;
 //! - a source runs only if its digest is the registered one: what was changed behind the registry's back is refused;
 //! - records of a handler nobody approved are counted and dropped; only [`State::Approved`] gives a document, and only a policy a
-//!   person chose approves without one;
+//!   person chose approves without one. An approved handler stays in force until a newer one of its name is approved, and what is
+//!   approved is the source somebody saw, by its digest;
 //! - nothing is sent anywhere unless [`Settings`] name the address, and for a model outside only the sample a person has seen the like
 //!   of, at most 16 KB of it, masked; every call is in the log before its answer is used, by its digests;
 //! - the key of a model is read from a file only its owner may read, and stands in no message, log or argument.

@@ -12,6 +12,8 @@ use crate::{Decision, Entry, Error, State, place};
 
 const ENTRY: &str = "handler.json";
 const SOURCE: &str = "handler.py";
+/// The folder below an approved handler's own, for one of the same name that waits to take its place.
+const SUCCESSOR: &str = "successor";
 
 /// The folder of the handlers.
 #[derive(Clone, Debug)]
@@ -41,8 +43,8 @@ impl Registry {
         if is_name { Ok(self.dir.join(name)) } else { Err(Error::BadName { name: name.to_owned() }) }
     }
 
-    /// Returns what is registered, by name. A folder that cannot be read is an error: a handler that is silently absent would let its
-    /// files go unread.
+    /// Returns what is registered, by name; after an approved one the one that waits to take its place. A folder that cannot be read is
+    /// an error: a handler that is silently absent would let its files go unread.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Format`].
@@ -55,50 +57,81 @@ impl Registry {
         let mut found = Vec::new();
         for entry in entries.flatten() {
             found.extend(place::read_json::<Entry>(&entry.path().join(ENTRY))?);
+            found.extend(place::read_json::<Entry>(&entry.path().join(SUCCESSOR).join(ENTRY))?);
         }
+        // Stable: what waits stays behind what is in force.
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
 
-    /// Returns a handler, with its source if that is the registered one.
+    /// Returns the handler in force, with its source if that is the registered one.
     ///
     /// # Errors
     /// [`Error::NoHandler`], [`Error::Changed`], and as [`Self::list`].
     pub fn get(&self, name: &str) -> Result<Handler, Error> {
-        let dir = self.dir_of(name)?;
-        let missing = || Error::NoHandler { name: name.to_owned() };
-        let entry: Entry = place::read_json(&dir.join(ENTRY))?.ok_or_else(missing)?;
-        let source = place::read(&dir.join(SOURCE))?.ok_or_else(missing)?;
-        if Digest::of(&source) != entry.digest {
-            return Err(Error::Changed { name: name.to_owned() });
-        }
-        let source = String::from_utf8(source).map_err(|_| Error::Changed { name: name.to_owned() })?;
-        Ok(Handler { entry, source })
+        read(&self.dir_of(name)?, name)
     }
 
-    /// Registers a handler, in place of one of the same name.
+    /// Returns the handler that was registered last: the one that waits to take the place of an approved one, else the one in force.
     ///
     /// # Errors
-    /// [`Error::BadName`], [`Error::File`].
+    /// As [`Self::get`].
+    pub fn newest(&self, name: &str) -> Result<Handler, Error> {
+        let dir = self.dir_of(name)?;
+        match read(&dir.join(SUCCESSOR), name) {
+            Err(Error::NoHandler { .. }) => read(&dir, name),
+            found => found,
+        }
+    }
+
+    /// Registers a handler. It takes the place of one of the same name, but an approved one stays in force until the new one is
+    /// approved too: until then that is its successor.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], [`Error::File`], [`Error::Format`].
     pub fn put(&self, entry: &Entry, source: &str) -> Result<(), Error> {
         let dir = self.dir_of(&entry.name)?;
         place::folder(&self.state, self.state.parent().unwrap_or(&self.state))?;
         place::folder(&self.dir, &self.state)?;
         place::folder(&dir, &self.state)?;
-        // The source first: an entry that names another one is refused, so a crash between the two runs nothing unapproved.
-        place::write(&dir.join(SOURCE), source.as_bytes())?;
-        place::write_json(&dir.join(ENTRY), entry)
+        let in_force = place::read_json::<Entry>(&dir.join(ENTRY))?;
+        if entry.state != State::Approved && in_force.is_some_and(|entry| entry.state == State::Approved) {
+            let successor = dir.join(SUCCESSOR);
+            place::folder(&successor, &self.state)?;
+            return write(&successor, entry, source);
+        }
+        write(&dir, entry, source)?;
+        forget(&dir.join(SUCCESSOR))
     }
 
-    /// Puts down a decision about a handler.
+    /// Puts down a decision about the handler with this source: the newest one, or, to reject it, the one in force. A successor that is
+    /// approved takes the place of the one before it; one that is rejected is forgotten, and the one before it stays in force.
     ///
     /// # Errors
-    /// As [`Self::get`] and [`Self::put`].
-    pub fn decide(&self, name: &str, state: State, decision: Decision) -> Result<Entry, Error> {
-        let mut handler = self.get(name)?;
+    /// [`Error::AnotherSource`] when what was looked at is not what would be decided about; as [`Self::get`] and [`Self::put`].
+    pub fn decide(&self, name: &str, digest: Digest, state: State, decision: Decision) -> Result<Entry, Error> {
+        let dir = self.dir_of(name)?;
+        let newest = self.newest(name)?;
+        let known = newest.entry.digest;
+        let waits = dir.join(SUCCESSOR).join(ENTRY).is_file();
+        let (mut handler, is_successor) = match state {
+            _ if known == digest => (newest, waits),
+            State::Rejected if waits => (self.get(name)?, false),
+            _ => (newest, waits),
+        };
+        if handler.entry.digest != digest {
+            return Err(Error::AnotherSource { name: name.to_owned(), digest: known });
+        }
         handler.entry.state = state;
         handler.entry.decision = Some(decision);
-        place::write_json(&self.dir_of(name)?.join(ENTRY), &handler.entry)?;
+        match (is_successor, state) {
+            (true, State::Rejected) => forget(&dir.join(SUCCESSOR))?,
+            (true, _) => {
+                write(&dir, &handler.entry, &handler.source)?;
+                forget(&dir.join(SUCCESSOR))?;
+            }
+            (false, _) => place::write_json(&dir.join(ENTRY), &handler.entry)?,
+        }
         Ok(handler.entry)
     }
 
@@ -115,6 +148,35 @@ impl Registry {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// Reads the handler in a folder.
+fn read(dir: &Path, name: &str) -> Result<Handler, Error> {
+    let missing = || Error::NoHandler { name: name.to_owned() };
+    let entry: Entry = place::read_json(&dir.join(ENTRY))?.ok_or_else(missing)?;
+    let source = place::read(&dir.join(SOURCE))?.ok_or_else(missing)?;
+    if Digest::of(&source) != entry.digest {
+        return Err(Error::Changed { name: name.to_owned() });
+    }
+    let source = String::from_utf8(source).map_err(|_| Error::Changed { name: name.to_owned() })?;
+    Ok(Handler { entry, source })
+}
+
+/// Writes a handler into its folder.
+fn write(dir: &Path, entry: &Entry, source: &str) -> Result<(), Error> {
+    // The source first: an entry that names another one is refused, so a crash between the two runs nothing unapproved.
+    place::write(&dir.join(SOURCE), source.as_bytes())?;
+    place::write_json(&dir.join(ENTRY), entry)
+}
+
+/// Removes a successor's folder. Its entry goes first: what is left after a crash is nobody's.
+fn forget(dir: &Path) -> Result<(), Error> {
+    let is_done = |result: std::io::Result<()>| match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    is_done(fs::remove_file(dir.join(ENTRY))).map_err(Error::file("remove", dir))?;
+    is_done(fs::remove_dir_all(dir)).map_err(Error::file("remove", dir))
 }
 
 /// See [`Registry::generation`].

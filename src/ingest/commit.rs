@@ -15,7 +15,7 @@ use crate::{
     item::{Item, Origin},
     ledger::Ledger,
     meter::{Meter, Stage},
-    products::{CATALOGUE_KEY, is_catalogue, put_aside},
+    products::{BROKEN_KEY, BROKEN_MOST, CATALOGUE_KEY, Found, is_catalogue, put_aside},
     twins::{Follower, Twins},
 };
 
@@ -143,19 +143,33 @@ impl Committer<'_> {
         if row.status != DocumentStatus::Searchable || !is_catalogue(&row.format) {
             return Ok(None);
         }
+        // What was copied from another row, or from the one before, says nothing of this file now.
+        for key in [CATALOGUE_KEY, BROKEN_KEY] {
+            row.metadata.remove(key);
+        }
         let timer = self.meter.start(Stage::Extract);
         let read = put_aside(self.pool, self.lake, &row.id, &file.todo.path).await;
         timer.stop();
-        let (named, fault) = read?;
-        let note = match fault {
-            None => "rows".to_owned(),
-            Some(fault) => {
+        let (named, note) = match read? {
+            Found::Rows { named, fault: None } => (Some(named), "rows".to_owned()),
+            Found::Rows { named, fault: Some(fault) } => {
                 tracing::info!(document.path = %row.path, fault, "the products of a catalogue end before it does");
-                format!("its products end before it does: {fault}")
+                (Some(named), format!("its products end before it does: {fault}"))
+            }
+            Found::Broken { reason } => {
+                let known = file.todo.known.as_deref().filter(|known| known.digest == row.digest);
+                let before = known.and_then(|known| known.metadata.get(BROKEN_KEY)?.parse::<u32>().ok());
+                let times = before.unwrap_or_default().saturating_add(1);
+                row.metadata.insert(BROKEN_KEY.to_owned(), times.to_string());
+                tracing::warn!(document.path = %row.path, reason, times, "the products of a catalogue could not be read to the end");
+                if times < BROKEN_MOST {
+                    return Ok(None);
+                }
+                (None, format!("no products: {times} times, {reason}"))
             }
         };
         row.metadata.insert(CATALOGUE_KEY.to_owned(), note);
-        Ok(Some(named))
+        Ok(named)
     }
 
     async fn put_down(&self, commit: Commit, put_down: Vec<(Follower, Origin)>) -> Result<(), Error> {

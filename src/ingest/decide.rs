@@ -12,6 +12,7 @@ use crate::{
     handled::HANDLERS_KEY,
     name,
     products::{CATALOGUE_KEY, is_catalogue},
+    rights::meet,
     walk::{Found, Stamp, Walk},
 };
 
@@ -109,9 +110,18 @@ pub(crate) fn decide(walk: Walk, known: Vec<DocumentRow>, options: Options) -> (
         let row = by_path.remove(&name::absolute(&found.source, &found.relative));
         let searchable = row.as_ref().is_some_and(is_searchable);
         decision.searchable += u64::from(searchable);
-        // Before anything is read: what was closed is not to be found until its turn comes. A row that is made anew anyway is left.
-        if let Some(row) = row.as_ref().filter(|row| is_current(row, options) && *row.readers != *found.readers) {
-            decision.regrant.push(Readers { document_id: row.id.clone(), readers: found.readers.to_vec() });
+        // Before anything is read: what was closed is not to be found until its turn comes. A row that is made anew gets its new readers
+        // with its new content; until then nobody reads it who may not read both.
+        if let Some(row) = row.as_ref() {
+            let is_left = is_current(row, options) && has_stamp(row, found.stamp);
+            let set = |names: &[String]| names.iter().cloned().collect();
+            let readers = match is_left {
+                true => found.readers.to_vec(),
+                false => meet(&set(&row.readers), &set(&found.readers)).into_iter().collect(),
+            };
+            if row.readers != readers {
+                decision.regrant.push(Readers { document_id: row.id.clone(), readers });
+            }
         }
         match row {
             Some(row) if is_unchanged(&row, found.stamp, options) => decision.unchanged += 1,
@@ -149,8 +159,20 @@ fn is_searchable(row: &DocumentRow) -> bool {
     row.status == DocumentStatus::Searchable
 }
 
-/// Returns whether the row was made by this version of the readers, so that the same bytes would give the same row.
+/// Returns whether the row was made by this version of the readers, so that the same bytes would give the same row, and has with it all
+/// that is read from the file.
 pub(crate) fn is_current(row: &DocumentRow, options: Options) -> bool {
+    is_read(row, options) && has_rows(row)
+}
+
+/// Returns whether the rows of a catalogue were read. They were not from one of before there were such rows, nor where the worker ended
+/// before the file did.
+pub(crate) fn has_rows(row: &DocumentRow) -> bool {
+    !is_catalogue(&row.format) || row.status != DocumentStatus::Searchable || row.metadata.contains_key(CATALOGUE_KEY)
+}
+
+/// Returns whether the passages are those this version of the readers gives.
+pub(crate) fn is_read(row: &DocumentRow, options: Options) -> bool {
     let failure = row.metadata.get(FAILURE_KEY).map(String::as_str);
     let is_final = match row.status {
         DocumentStatus::Failed => !options.retry && failure != Some(UNREACHABLE),
@@ -158,11 +180,7 @@ pub(crate) fn is_current(row: &DocumentRow, options: Options) -> bool {
     };
     let seen = row.metadata.get(HANDLERS_KEY);
     let is_settled = seen.is_none_or(|seen| *seen == options.handlers.to_string());
-    // One of before there were rows of products is read for them.
-    let has_rows = !is_catalogue(&row.format)
-        || row.status != DocumentStatus::Searchable
-        || row.metadata.contains_key(CATALOGUE_KEY);
-    is_final && is_settled && has_rows && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
+    is_final && is_settled && row.metadata.get(EXTRACTOR_KEY).map(String::as_str) == Some(EXTRACTOR)
 }
 
 /// Returns whether the row still has the size and time of the file.
@@ -273,6 +291,29 @@ mod tests {
         let walk = Walk { denied: vec!["/s/closed".to_owned()], ..walk(&[], &["/s/closed", "/s/torn"]) };
         let (decision, _) = decide(walk, known.to_vec(), Options { prune: true, ..Options::default() });
         assert_eq!((decision.kept, decision.regrant), (2, vec![closed]));
+    }
+
+    #[test]
+    fn what_is_read_anew_is_closed_at_once_and_opened_with_its_new_content() {
+        let readers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let check = |before: &[&str], now: &[&str], metadata: &[(&str, &str)], modified_ms, expect: Option<&[&str]>| {
+            let known = DocumentRow { readers: readers(before), ..row("/s", "a", metadata) };
+            let id = known.id.clone();
+            let mut walk = walk(&["a"], &[]);
+            walk.files[0].readers = readers(now).into();
+            walk.files[0].stamp.modified_ms = modified_ms;
+            let (decision, _) = decide(walk, vec![known], Options::default());
+            let expect = expect.map(|names| Readers { document_id: id, readers: readers(names) });
+            assert_eq!(decision.regrant, expect.into_iter().collect::<Vec<_>>(), "{before:?} {now:?}");
+        };
+        let (old, current) = ([(EXTRACTOR_KEY, "0")], []);
+        check(&["*"], &["hr"], &old, 0, Some(&["hr"]));
+        check(&["hr", "sales"], &["hr", "it"], &old, 0, Some(&["hr"]));
+        check(&["hr"], &["*"], &old, 0, None);
+        // Another content: those who may read it now may not have read what was there before.
+        check(&["hr"], &["*"], &current, 5, None);
+        check(&["*"], &["hr"], &current, 5, Some(&["hr"]));
+        check(&["hr"], &["*"], &current, 0, Some(&["*"]));
     }
 
     #[test]

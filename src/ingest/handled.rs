@@ -48,7 +48,7 @@ pub(crate) async fn consult(
         // Its text is what it was before there was a handler: searchable.
         Verdict::Quarantined { .. } if outcome.is_ok() => Handled::Settled(outcome),
         Verdict::Quarantined { handler, records } => Handled::Quarantined(format!(
-            "{records} records are quarantined: nobody approved the handler `{handler}`; `0711 handlers show {handler}`, then `0711 handlers approve {handler}`"
+            "{records} records are quarantined: nobody approved the handler `{handler}`; `0711 handlers show {handler}`, then `0711 handlers approve {handler} --digest DIGEST` with the one it names"
         )),
         Verdict::Waits { kind } => Handled::Settled(outcome.map_err(|error| waiting(error, &kind))),
         Verdict::None { reason } => {

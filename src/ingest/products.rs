@@ -9,8 +9,15 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 
-/// The metadata key of documents whose products were looked for: `rows`, or why there are none.
+/// The metadata key of documents whose products were looked for: `rows`, or why there are not all of them. Without it they are looked for
+/// at the next run, as they are where the worker ended and not the file.
 pub(crate) const CATALOGUE_KEY: &str = "catalogue";
+
+/// The metadata key of documents that counts at how many runs, one after the other, the worker ended before the products did.
+pub(crate) const BROKEN_KEY: &str = "catalogue_broken";
+
+/// So many, and it is the file that workers die of.
+pub(crate) const BROKEN_MOST: u32 = 3;
 
 /// A part is sent when it has so many rows.
 const PART_ROWS: usize = 20_000;
@@ -20,17 +27,20 @@ pub(crate) fn is_catalogue(format: &str) -> bool {
     [CatalogFormat::Bmecat, CatalogFormat::EtimXchange].iter().any(|known| known.name() == format)
 }
 
-/// Reads the catalogue in a file and puts its rows aside for the document. Returns what the commit is to name, and why the rows end
-/// before the file does.
+/// What came of reading the rows of a catalogue.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// All the file gives, for the commit to name; `fault` says why they end before the file does.
+    Rows { named: Catalogue, fault: Option<String> },
+    /// The worker ended, and not the file: what was put aside before is not what the file says, and no commit may name it.
+    Broken { reason: String },
+}
+
+/// Reads the catalogue in a file and puts its rows aside for the document.
 ///
 /// # Errors
 /// [`Error::Lake`], and [`Error::Worker`] when no worker starts. A file's own trouble is in the answer.
-pub(crate) async fn put_aside(
-    pool: &Pool,
-    lake: &Access,
-    document_id: &str,
-    path: &Path,
-) -> Result<(Catalogue, Option<String>), Error> {
+pub(crate) async fn put_aside(pool: &Pool, lake: &Access, document_id: &str, path: &Path) -> Result<Found, Error> {
     let (out, mut inbox) = mpsc::channel::<Vec<CatalogItem>>(1);
     let reading = pool.catalog_batches(path, out);
     // The queue is this block's: when it fails, the reading ends too.
@@ -52,9 +62,14 @@ pub(crate) async fn put_aside(
     let (read, parts) = futures::join!(reading, sending);
     let named = Catalogue { document_id: document_id.to_owned(), parts: parts? };
     match read {
-        Ok(()) => Ok((named, None)),
+        Ok(()) => Ok(Found::Rows { named, fault: None }),
         Err(source @ extract::Error::NoWorker { .. }) => Err(Error::Worker { source }),
-        Err(error) => Ok((named, Some(error.to_string()))),
+        Err(
+            error @ (extract::Error::Crashed { .. }
+            | extract::Error::OutOfMemory { .. }
+            | extract::Error::TimedOut { .. }),
+        ) => Ok(Found::Broken { reason: error.to_string() }),
+        Err(error) => Ok(Found::Rows { named, fault: Some(error.to_string()) }),
     }
 }
 

@@ -138,9 +138,9 @@ impl Reader<'_> {
         let mut origin = Origin::File;
         if let Some(known) = todo.known.as_deref()
             && known.digest == Some(digest)
-            && decide::is_current(known, self.options)
+            && decide::is_read(known, self.options)
         {
-            if decide::has_stamp(known, stamp) {
+            if decide::has_stamp(known, stamp) && decide::has_rows(known) {
                 self.ledger.unchanged();
                 self.meter.file_done(stamp.size_bytes);
                 return Ok(Step::Over);

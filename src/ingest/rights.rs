@@ -126,7 +126,7 @@ impl<'a> Way<'a> {
 }
 
 /// Returns the names both lists have; everybody has every name.
-fn meet(a: &BTreeSet<String>, b: &BTreeSet<String>) -> BTreeSet<String> {
+pub(crate) fn meet(a: &BTreeSet<String>, b: &BTreeSet<String>) -> BTreeSet<String> {
     match (a.contains(Rights::EVERYBODY), b.contains(Rights::EVERYBODY)) {
         (true, _) => b.clone(),
         (_, true) => a.clone(),

@@ -451,7 +451,7 @@ async fn records_of_a_handler_are_found_once_somebody_approved_it() {
     assert!(world.found("SN-40007").await.is_empty(), "nothing of it can be found");
 
     let decision = handlers::Decision { by: "erika".to_owned(), at: Clock::system().now() };
-    registry.decide("messlauf", handlers::State::Approved, decision.clone()).unwrap();
+    registry.decide("messlauf", entry.digest, handlers::State::Approved, decision.clone()).unwrap();
     let report = world.run().await;
     assert_eq!((report.searchable, report.files.len()), (2, 0), "{report:?}");
     let found = world.found("SN-40007").await;
@@ -460,7 +460,7 @@ async fn records_of_a_handler_are_found_once_somebody_approved_it() {
     assert_eq!((row.format.as_str(), row.metadata["handler"].as_str()), ("mlog", "messlauf"));
     assert_eq!(counts(&world.run().await), [0, 0, 0, 2, 0]);
 
-    registry.decide("messlauf", handlers::State::Rejected, decision).unwrap();
+    registry.decide("messlauf", entry.digest, handlers::State::Rejected, decision).unwrap();
     assert_eq!(world.run().await.searchable, 1);
     assert!(world.found("SN-40007").await.is_empty(), "what is rejected is gone");
 }

@@ -175,6 +175,10 @@ impl Store {
             clock,
             torn: false,
         };
+        // The lake's lock is held, and this store has put nothing aside yet: what is there is of one that is gone.
+        for table in [&store.products, &store.features, &store.prices] {
+            table.clear_aside()?;
+        }
         store.roll_back().await?;
         let documents = store.locate()?;
         Ok((store, documents))

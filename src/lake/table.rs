@@ -28,6 +28,9 @@ use url::Url;
 
 use crate::{Error, columns::Layout, durable};
 
+/// The folder inside a table's for files that no version may name yet: no reader of the table looks there.
+const ASIDE: &str = "_aside";
+
 pub(crate) struct Table {
     pub layout: Layout,
     folder: PathBuf,
@@ -109,16 +112,55 @@ impl Table {
     }
 
     /// Writes rows into a file that no version names yet. Files that were made are added to `made`.
-    pub async fn prepare(&self, rows: RecordBatch, made: &mut Vec<PathBuf>) -> Result<Vec<Add>, Error> {
+    async fn prepare(&self, rows: RecordBatch, made: &mut Vec<PathBuf>) -> Result<Vec<Add>, Error> {
+        let adds = self.write_rows(&self.url, rows).await?;
+        made.extend(adds.iter().map(|add| self.folder.join(&add.path)));
+        Ok(adds)
+    }
+
+    /// Writes rows into a file beside the table's, for a version that may be made later: [`Self::take_in`] makes it one of the table's.
+    pub async fn put_aside(&self, rows: RecordBatch) -> Result<Vec<Add>, Error> {
+        let folder = self.aside();
+        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let url = self.url.join(&format!("{ASIDE}/")).map_err(|error| DeltaTableError::generic(error.to_string()));
+        self.write_rows(&url.map_err(Error::table("write", self.layout.name))?, rows).await
+    }
+
+    /// Moves a file that was put aside to the table's files, so that a version may name it.
+    pub fn take_in(&self, aside: &Add, made: &mut Vec<PathBuf>) -> Result<(), Error> {
+        let (from, to) = (self.aside().join(&aside.path), self.folder.join(&aside.path));
+        std::fs::rename(&from, &to).map_err(Error::io("move", &from))?;
+        made.push(to);
+        Ok(())
+    }
+
+    /// Removes files that were put aside.
+    pub fn forget_aside(&self, files: &[Add]) -> Result<(), Error> {
+        for file in files {
+            let path = self.aside().join(&file.path);
+            std::fs::remove_file(&path).or_else(is_gone).map_err(Error::io("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything that was put aside, which is nobody's when the table is opened to be written.
+    pub fn clear_aside(&self) -> Result<(), Error> {
+        let folder = self.aside();
+        std::fs::remove_dir_all(&folder).or_else(is_gone).map_err(Error::io("remove", &folder))
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.folder.join(ASIDE)
+    }
+
+    async fn write_rows(&self, url: &Url, rows: RecordBatch) -> Result<Vec<Add>, Error> {
         let failed = || Error::table("write", self.layout.name);
         if rows.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let mut writer = RecordBatchWriter::try_new(&self.url, self.layout.schema(), None, None).map_err(failed())?;
+        let mut writer = RecordBatchWriter::try_new(url, self.layout.schema(), None, None).map_err(failed())?;
         writer.write(rows).await.map_err(failed())?;
-        let adds = writer.flush().await.map_err(failed())?;
-        made.extend(adds.iter().map(|add| self.folder.join(&add.path)));
-        Ok(adds)
+        writer.flush().await.map_err(failed())
     }
 
     /// Makes the next version: the files `replaced` leave it, those of `adds` enter it. There is none when both are empty.
@@ -276,6 +318,10 @@ pub(crate) async fn open_at(folder: &Path, version: u64) -> Result<DeltaTable, D
     let url =
         Url::from_directory_path(folder).map_err(|()| DeltaTableError::generic("the folder's path is not absolute"))?;
     DeltaTableBuilder::from_url(url)?.with_version(version as _).load().await
+}
+
+fn is_gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 async fn load(url: &Url) -> Result<DeltaTable, DeltaTableError> {

@@ -61,6 +61,9 @@ pub struct VersionFile {
     pub held_out_documents: Vec<String>,
     /// Confirmed or corrected exchanges learnt from.
     pub exchanges: usize,
+    /// Whether all of it was what everybody may read; where permissions are on, no other version answers.
+    #[serde(default)]
+    pub is_public: bool,
     pub seed: u64,
     pub minutes: u32,
     pub rank: usize,
@@ -97,6 +100,9 @@ pub struct VersionEntry {
     pub perplexity_after: f64,
     /// The engine could load it and agreed with the trainer; only such a version may be promoted.
     pub servable: bool,
+    /// As in [`VersionFile`]: what answers is decided by one file alone.
+    #[serde(default)]
+    pub is_public: bool,
     pub run: String,
 }
 

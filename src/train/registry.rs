@@ -5,7 +5,7 @@ use std::{
 };
 
 use base::{
-    Timestamp,
+    Rights, Timestamp,
     file::{self, Lock, LockError},
 };
 
@@ -69,7 +69,14 @@ impl Registry {
         &self.content.history
     }
 
-    /// Returns the version that is served; `None` means the base model.
+    /// Returns the version that answers where adapters may know what these rights may read; `None` means the base model. A version that
+    /// knows more stays promoted, for when that is no secret again.
+    pub fn served(&self, rights: &Rights) -> Option<&str> {
+        let may_answer = |name: &&str| rights.is_all() || self.version(name).is_some_and(|version| version.is_public);
+        self.promoted().filter(may_answer)
+    }
+
+    /// Returns the version that was promoted last; `None` means the base model.
     pub fn promoted(&self) -> Option<&str> {
         self.content.promoted.as_deref()
     }
@@ -202,6 +209,7 @@ mod tests {
             perplexity_before: 20.0,
             perplexity_after: 10.0,
             servable: true,
+            is_public: false,
             run: "run".to_owned(),
         };
         registry.add(entry, NOW).unwrap();
@@ -228,6 +236,23 @@ mod tests {
         assert!(matches!(registry.promote("v9", NOW), Err(Error::UnknownVersion { .. })));
         fs::remove_file(registry.dir("v1").unwrap().join("adapter.gguf")).unwrap();
         assert!(matches!(registry.promote("v1", NOW), Err(Error::Unservable { .. })));
+    }
+
+    #[test]
+    fn what_learnt_from_closed_documents_does_not_answer_where_there_are_rights() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut registry = Registry::open(dir.path()).unwrap();
+        add(&mut registry, Decision::Promoted);
+        let everybody = Rights::Of(Vec::new());
+        assert_eq!((registry.served(&Rights::All), registry.served(&everybody)), (Some("v1"), None));
+        let public = VersionEntry { name: "v2".to_owned(), is_public: true, ..registry.versions()[0].clone() };
+        registry.add(public, NOW).unwrap();
+        assert_eq!((registry.served(&Rights::All), registry.served(&everybody)), (Some("v2"), Some("v2")));
+        // A registry of before says nothing of it.
+        let text = fs::read_to_string(dir.path().join("registry.json")).unwrap();
+        let before = text.lines().filter(|line| !line.contains("is_public")).collect::<Vec<_>>().join("\n");
+        fs::write(dir.path().join("registry.json"), before).unwrap();
+        assert_eq!(Registry::open(dir.path()).unwrap().served(&everybody), None);
     }
 
     #[test]

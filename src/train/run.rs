@@ -60,6 +60,13 @@ pub struct TrainJob {
     pub clock: Clock,
 }
 
+impl TrainJob {
+    /// Whether it learns from nothing but what everybody may read.
+    fn is_public(&self) -> bool {
+        matches!(&self.rights, Rights::Of(names) if names.is_empty())
+    }
+}
+
 /// Takes a run's progress.
 pub type Report = Arc<dyn Fn(Progress) + Send + Sync>;
 
@@ -158,7 +165,7 @@ fn train(
     let checkpoint = fit::fit(&mut network, &task)?;
     let (best_step, after) = checkpoint.state.best.ok_or(Error::Diverged { step: checkpoint.state.step })?;
     let adapter = Adapter { shape: shape.clone(), values: checkpoint.best.clone() };
-    let served = match registry.promoted().and_then(|name| registry.dir(name)) {
+    let served = match registry.served(&job.rights).and_then(|name| registry.dir(name)) {
         // A version of another base model, or one that is gone, is no measure.
         Some(dir) if version_file(&dir).is_ok_and(|version| version.base == job.base.digest) => {
             note(report, "measuring the version served now");
@@ -183,7 +190,7 @@ async fn publish(job: &TrainJob, mut registry: Registry, fitted: Fitted, started
     twin::write(&fitted.adapter, fitted.model.config(), &name, &temporary)?;
 
     let (fitted, agreement) = check(job, fitted, &temporary).await?;
-    let verdict = gate::decide(fitted.scores, agreement, registry.promoted());
+    let verdict = gate::decide(fitted.scores, agreement, registry.served(&job.rights));
     let version = describe(job, &fitted, &registry, agreement, &verdict, &name, now);
     write_json(&temporary.join(VERSION_FILE), &version)?;
 
@@ -201,6 +208,7 @@ async fn publish(job: &TrainJob, mut registry: Registry, fitted: Fitted, started
         perplexity_before: version.perplexity_before,
         perplexity_after: version.perplexity_after,
         servable: verdict.servable,
+        is_public: version.is_public,
         run: version.run.clone(),
     };
     registry.add(entry, now)?;
@@ -265,6 +273,7 @@ fn describe(
         documents: fitted.dataset.documents,
         held_out_documents: fitted.dataset.held_out_documents.clone(),
         exchanges: fitted.dataset.exchanges,
+        is_public: job.is_public(),
         seed: job.seed,
         minutes: job.minutes,
         rank: RANK,
@@ -276,7 +285,7 @@ fn describe(
         perplexity_after: fitted.scores.after.exp(),
         perplexity_served: fitted.scores.served.map(f64::exp),
         agreement: Some(agreement),
-        parent: registry.promoted().map(str::to_owned),
+        parent: registry.served(&job.rights).map(str::to_owned),
         decision: verdict.decision,
         reason: verdict.reason.clone(),
         run: state.run.clone(),
@@ -336,7 +345,7 @@ pub(crate) fn version_file(dir: &Path) -> Result<VersionFile, Error> {
 /// What makes two runs the same one.
 fn identity(job: &TrainJob, dataset: &Dataset) -> Digest {
     let steps = job.steps.map_or(String::new(), |steps| steps.to_string());
-    let parts = [
+    let mut parts = vec![
         job.base.digest.to_string(),
         dataset.digest.to_string(),
         job.seed.to_string(),
@@ -344,6 +353,8 @@ fn identity(job: &TrainJob, dataset: &Dataset) -> Digest {
         steps,
         format!("r{RANK} a{ALPHA} f{FORMAT}"),
     ];
+    // The same data, and another promise.
+    parts.extend(job.is_public().then(|| "public".to_owned()));
     Digest::of(parts.join("\0").as_bytes())
 }
 

@@ -246,6 +246,7 @@ fn write_adapter(customer: &CustomerLayout) {
         perplexity_before: 20.1,
         perplexity_after: 12.4,
         servable: true,
+        is_public: false,
         run: "a1b2".to_owned(),
     };
     let dir = customer.loras().join(&entry.dir);
@@ -262,6 +263,7 @@ fn write_adapter(customer: &CustomerLayout) {
         documents: 1,
         held_out_documents: vec!["KX-10.md".to_owned()],
         exchanges: 0,
+        is_public: false,
         seed: 711,
         minutes: 1,
         rank: 8,

@@ -45,12 +45,39 @@ fn a_person_writes_a_handler_and_another_approves_it() {
     for what in ["Messlauf: Kopf, dann Sätze", "same result twice", "SN-40003", "def handle(name, size):"] {
         assert!(shown.out.contains(what), "{what} is not in {}", shown.out);
     }
-    product.run(&["handlers", "approve", "messlauf"]).expect(0);
+    let digest = |text: &str| text.split_once("source sha256:").unwrap().1[..64].to_owned();
+    let first = digest(&shown.out);
+    assert!(shown.err.contains(&format!("0711 handlers approve messlauf --digest sha256:{first}")), "{}", shown.err);
+    product.run(&["handlers", "approve", "messlauf"]).expect(2);
+    product.run(&["handlers", "approve", "messlauf", "--digest", &first]).expect(0);
     let listed = json(&product.run(&["handlers", "list", "--json"]).expect(0).out);
     assert_eq!(listed["handlers"][0]["state"], "approved");
     assert!(listed["handlers"][0]["decision"]["by"].as_str().is_some_and(|by| !by.is_empty()));
+    // Written anew: the approved one stays in force until somebody has seen the other.
+    fs::write(source, HANDLER.replace("# Messlauf:", "# Messlauf, neu:")).unwrap();
+    let added = product.run(&["handlers", "add", source, "--like", sample, "--name", "messlauf"]).expect(0);
+    assert!(added.out.contains("waiting for approval"), "{}", added.out);
+    let listed = json(&product.run(&["handlers", "list", "--json"]).expect(0).out);
+    let states: Vec<_> = listed["handlers"].as_array().unwrap().iter().map(|entry| &entry["state"]).collect();
+    assert_eq!(states, ["approved", "waiting"]);
+    let shown = product.run(&["handlers", "show", "messlauf"]).expect(0);
+    assert!(shown.out.contains("stays in force until"), "{}", shown.out);
+    let stale = product.run(&["handlers", "approve", "messlauf", "--digest", &first]).expect(2);
+    assert!(stale.err.contains("another source") && stale.err.contains("0711 handlers show messlauf"), "{}", stale.err);
+    product.run(&["handlers", "approve", "messlauf", "--digest", &digest(&shown.out)]).expect(0);
     product.run(&["handlers", "reject", "messlauf"]).expect(0);
-    assert!(product.run(&["handlers", "approve", "fehlt"]).expect(2).err.contains("there is no handler `fehlt`"));
+    let listed = json(&product.run(&["handlers", "list", "--json"]).expect(0).out);
+    assert_eq!(
+        (listed["handlers"].as_array().unwrap().len(), &listed["handlers"][0]["state"]),
+        (1, &"rejected".into())
+    );
+    assert!(
+        product
+            .run(&["handlers", "approve", "fehlt", "--digest", &first])
+            .expect(2)
+            .err
+            .contains("there is no handler `fehlt`")
+    );
     let recorded = product.run(&["audit", "show"]).expect(0).out;
     for what in ["handler messlauf added", "approve", "handler messlauf"] {
         assert!(recorded.contains(what), "{what} is not in {recorded}");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use base::Digest;
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
@@ -25,9 +26,25 @@ pub enum HandlersVerb {
         kind: Option<String>,
     },
     /// Let a handler's records into the lake; the next ingestion reads its files
-    Approve { name: String },
+    #[command(
+        after_help = "`0711 handlers show NAME` ends with the whole command. One that was approved before stays in force until then."
+    )]
+    Approve {
+        name: String,
+        /// The source that was looked at, as `0711 handlers show NAME` names it
+        #[arg(long)]
+        digest: Digest,
+    },
     /// Run a handler no more
-    Reject { name: String },
+    #[command(
+        after_help = "One that waits to take the place of an approved one is rejected first; the approved one stays in force."
+    )]
+    Reject {
+        name: String,
+        /// The source that is meant (default: of the one registered last)
+        #[arg(long)]
+        digest: Option<Digest>,
+    },
     /// Run a handler over files and show what it gives; nothing is kept
     #[command(after_help = "Examples:
   0711 handlers test binary-wml-1a2b3c4d /srv/daten/stand7.wml

@@ -44,7 +44,7 @@ pub async fn open(parts: &Parts) -> Outcome<Brain> {
     let lake = parts.lake().await?;
     let embedding = parts.embedding().await?;
     let chat = parts.chat().await?;
-    Ok(Brain::new(lake, embedding, chat, promoted(parts.customer.loras()), Clock::system()))
+    Ok(Brain::new(lake, embedding, chat, promoted(parts.customer.loras(), parts.permissions()), Clock::system()))
 }
 
 fn show_sources(context: &Context, answer: &answer::Answer) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ::handlers::{Decision, Queue, Registry, Settings, State};
 use audit::{Act, Entry as Record, Log, Outcome as Ending, Who};
-use base::{Clock, CustomerLayout};
+use base::{Clock, CustomerLayout, Digest};
 use extract::handler::{CONTRACT, HandlerLimits, Runner};
 
 use crate::{
@@ -40,8 +40,11 @@ pub async fn run(context: &Context, args: &HandlersArgs) -> Outcome {
         HandlersVerb::Show { name } => show::one(&bench, name),
         HandlersVerb::Pending { kind: None } => show::waiting(&bench),
         HandlersVerb::Pending { kind: Some(kind) } => show::waiting_kind(&bench, kind),
-        HandlersVerb::Approve { name } => bench.decide(name, State::Approved),
-        HandlersVerb::Reject { name } => bench.decide(name, State::Rejected),
+        HandlersVerb::Approve { name, digest } => bench.decide(name, *digest, State::Approved),
+        HandlersVerb::Reject { name, digest } => {
+            let digest = digest.map_or_else(|| bench.registry.newest(name).map(|handler| handler.entry.digest), Ok)?;
+            bench.decide(name, digest, State::Rejected)
+        }
         HandlersVerb::Test { handler, files, rows } => add::test(&bench, handler, files, *rows).await,
         HandlersVerb::Add(args) => add::add(&bench, args).await,
         HandlersVerb::Contract => {
@@ -82,9 +85,9 @@ impl<'a> Bench<'a> {
         Decision { by: account(), at: self.clock.now() }
     }
 
-    fn decide(&self, name: &str, state: State) -> Outcome {
+    fn decide(&self, name: &str, digest: Digest, state: State) -> Outcome {
         let act = if state == State::Approved { Act::Approve } else { Act::ConfigChange };
-        let entry = self.registry.decide(name, state, self.decision())?;
+        let entry = self.registry.decide(name, digest, state, self.decision())?;
         let detail = format!("{} of {}", state.name(), entry.digest);
         self.record(Record::new(Who::this_process(), act).object(format!("handler {name}")).detail(detail));
         let printer = self.context.printer;
@@ -92,8 +95,18 @@ impl<'a> Bench<'a> {
             return printer.value(&entry);
         }
         printer.line(format!("{name} is {}", state.name()));
+        if let Some(before) = self.approved_beside(&entry)? {
+            printer.line(format!("the one approved before it stays in force: source {}", before.digest));
+        }
         printer.note("run `0711 ingest`: files of its kind are read anew");
         Ok(())
+    }
+
+    /// Returns the approved handler of the same name that is in force beside this one.
+    fn approved_beside(&self, entry: &::handlers::Entry) -> Outcome<Option<::handlers::Entry>> {
+        let all = self.registry.list()?.into_iter();
+        let mut same = all.filter(|other| other.name == entry.name && other.state == State::Approved);
+        Ok(same.next().filter(|_| entry.state != State::Approved))
     }
 
     fn record(&self, entry: Record) {

@@ -40,7 +40,7 @@ pub async fn run(context: &Context, args: &TrainArgs, interrupt: CancellationTok
             let job = TrainJob {
                 base: base::config::ModelRef { path: present(&parts.models().chat)?, ..parts.models().chat.clone() },
                 lake: parts.lake().await?,
-                rights: parts.config.as_ref().map(|config| config.permissions).unwrap_or_default().of_anybody(),
+                rights: parts.permissions().of_anybody(),
                 loras_dir: parts.customer.loras(),
                 work_dir: parts.customer.train_dir(),
                 minutes: args.minutes,

@@ -19,22 +19,24 @@ pub async fn run(context: &Context, args: &VersionsArgs) -> Outcome {
         VersionsVerb::Promote { name } => (Act::Promote, name.as_str()),
         VersionsVerb::Rollback => (Act::Rollback, "to what was served before"),
     };
-    let before = Registry::open(&parts.customer.loras())?.promoted().map(str::to_owned);
-    let outcome = change(&parts, args).await;
+    let rights = parts.permissions().of_anybody();
+    let before = Registry::open(&parts.customer.loras())?.served(&rights).map(str::to_owned);
+    let outcome = change(&parts, args).await.map(|registry| (registry.served(&rights).map(str::to_owned), registry));
     let entry = Entry::new(Who::this_process(), act).object(object);
     let name = |version: &Option<String>| version.clone().unwrap_or_else(|| "the base model".to_owned());
     let entry = match &outcome {
-        Ok(now) => entry.detail(format!("{} answers instead of {}", name(now), name(&before))),
+        Ok((now, _)) => entry.detail(format!("{} answers instead of {}", name(now), name(&before))),
         Err(failure) => entry.outcome(Ending::Failed).detail(failure.to_string()),
     };
     context.record(Log::customer(&parts.customer), entry);
-    served(context, outcome?.as_deref())
+    let (now, registry) = outcome?;
+    served(context, &registry, now.as_deref())
 }
 
-/// Returns what is served then.
-async fn change(parts: &Parts, args: &VersionsArgs) -> Outcome<Option<String>> {
+/// Returns the registry as it is then.
+async fn change(parts: &Parts, args: &VersionsArgs) -> Outcome<Registry> {
     let path = match &args.verb {
-        VersionsVerb::List => return Ok(None),
+        VersionsVerb::List => return Ok(Registry::open(&parts.customer.loras())?),
         VersionsVerb::Promote { name } => {
             // An unknown name is refused here, before anybody is asked.
             let registry = Registry::open(&parts.customer.loras())?;
@@ -43,7 +45,7 @@ async fn change(parts: &Parts, args: &VersionsArgs) -> Outcome<Option<String>> {
             if !is_ready {
                 let mut registry = registry;
                 registry.promote(name, Clock::system().now())?;
-                return Ok(registry.promoted().map(str::to_owned));
+                return Ok(registry);
             }
             format!("/v1/versions/{name}/promote")
         }
@@ -53,7 +55,7 @@ async fn change(parts: &Parts, args: &VersionsArgs) -> Outcome<Option<String>> {
             if !is_ready {
                 let mut registry = Registry::open(&parts.customer.loras())?;
                 registry.rollback(Clock::system().now())?;
-                return Ok(registry.promoted().map(str::to_owned));
+                return Ok(registry);
             }
             "/v1/versions/rollback".to_owned()
         }
@@ -61,28 +63,39 @@ async fn change(parts: &Parts, args: &VersionsArgs) -> Outcome<Option<String>> {
     let token = read_token(&parts.customer)?;
     let ask = Ask { token: Some(&token), body: Some(json!({})), ..Ask::new("POST", &path) };
     let _: Value = call_json(&parts.endpoint(Role::Trainer).await?, ask).await?;
-    Ok(Registry::open(&parts.customer.loras())?.promoted().map(str::to_owned))
+    Ok(Registry::open(&parts.customer.loras())?)
 }
 
-fn served(context: &Context, promoted: Option<&str>) -> Outcome {
+fn served(context: &Context, registry: &Registry, now: Option<&str>) -> Outcome {
     if context.printer.json {
-        return context.printer.value(&json!({"promoted": promoted}));
+        return context.printer.value(&json!({"promoted": registry.promoted(), "served": now}));
     }
-    context.printer.line(format!("{} answers now", promoted.unwrap_or("the base model")));
+    context.printer.line(format!("{} answers now", now.unwrap_or("the base model")));
+    withheld(context, registry, now);
     Ok(())
+}
+
+/// Says why the promoted version does not answer.
+fn withheld(context: &Context, registry: &Registry, now: Option<&str>) {
+    if let Some(name) = registry.promoted().filter(|name| Some(*name) != now) {
+        context.printer.note(format!(
+            "{name} learnt from what not everybody may read: with permissions on the base model answers; run `0711 train`"
+        ));
+    }
 }
 
 fn list(context: &Context, parts: &Parts) -> Outcome {
     let registry = Registry::open(&parts.customer.loras())?;
+    let served = registry.served(&parts.permissions().of_anybody());
     if context.printer.json {
-        let value = json!({"format": 1, "promoted": registry.promoted(), "versions": registry.versions(), "history": registry.history()});
+        let value = json!({"format": 1, "promoted": registry.promoted(), "served": served, "versions": registry.versions(), "history": registry.history()});
         return context.printer.value(&value);
     }
     if registry.versions().is_empty() {
         context.printer.note("no adapter was trained yet; run `0711 train`");
     }
     for version in registry.versions() {
-        let is_served = registry.promoted() == Some(version.name.as_str());
+        let is_served = served == Some(version.name.as_str());
         let mark = if is_served { context.printer.good("serves  ") } else { "        ".to_owned() };
         let scores = format!("perplexity {:.2} → {:.2}", version.perplexity_before, version.perplexity_after);
         let decision = version.decision.as_str();
@@ -90,5 +103,6 @@ fn list(context: &Context, parts: &Parts) -> Outcome {
             .printer
             .line(format!("{mark}{:<5} {}  {scores}  {decision}: {}", version.name, version.created, version.reason));
     }
+    withheld(context, &registry, served);
     Ok(())
 }

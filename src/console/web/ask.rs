@@ -1,12 +1,12 @@
 //! Questions of the page: `POST /api/ask` streams the answer's events, `GET /api/chunks/{id}` opens a passage.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
 use answer::{AskEvent, Passage, Question};
 use axum::{
     Extension, Json,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -16,7 +16,7 @@ use base::Explain;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::{conversations::Exchange, guard::SignedIn, refusal::Refusal};
+use super::{conversations::Exchange, guard::SignedIn, refusal::Refusal, strings::Locale};
 use crate::state::Shared;
 
 /// The body of `POST /api/ask`.
@@ -106,13 +106,37 @@ pub(crate) struct History {
     exchanges: Vec<Exchange>,
 }
 
-/// `GET /api/history`.
+/// `GET /api/history`. An answer stays what its asker may read now: one that rests on a document closed since is withheld.
 pub(crate) async fn history(
     State(state): State<Arc<Shared>>,
     Extension(signed_in): Extension<SignedIn>,
-) -> Json<History> {
-    let exchanges = state.conversations.all(&signed_in.key);
-    Json(History { exchanges })
+    headers: HeaderMap,
+) -> Result<Json<History>, Refusal> {
+    let mut exchanges = state.conversations.all(&signed_in.key);
+    if !signed_in.rights.is_all() {
+        let cited = exchanges.iter().flat_map(|exchange| &exchange.answer.citations);
+        let cited: BTreeSet<String> = cited.map(|citation| citation.document_id.clone()).collect();
+        let mut open = BTreeSet::new();
+        for id in cited {
+            let row = state.lake.document(&id).await.map_err(|error| unreachable_lake(&error))?;
+            // What is gone cannot say any more who might read it.
+            if row.is_some_and(|row| signed_in.rights.may_read(&row.readers)) {
+                open.insert(id);
+            }
+        }
+        let withheld = Locale::of(&headers).words().withheld;
+        for exchange in &mut exchanges {
+            if exchange.answer.citations.iter().any(|citation| !open.contains(&citation.document_id)) {
+                exchange.withhold(withheld);
+            }
+        }
+    }
+    Ok(Json(History { exchanges }))
+}
+
+fn unreachable_lake(error: &lake::Error) -> Refusal {
+    tracing::warn!(error = error as &dyn std::error::Error, "the lake cannot be asked");
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the knowledge store does not answer")
 }
 
 /// A passage as the side panel shows it.
@@ -129,10 +153,7 @@ pub(crate) async fn passage(
     Extension(signed_in): Extension<SignedIn>,
     Path(id): Path<String>,
 ) -> Result<Json<Opened>, Refusal> {
-    let chunk = state.lake.chunk(&id).await.map_err(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a passage could not be read");
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the knowledge store does not answer")
-    })?;
+    let chunk = state.lake.chunk(&id).await.map_err(|error| unreachable_lake(&error))?;
     // What somebody may not read is not there.
     let chunk = chunk.filter(|chunk| signed_in.rights.may_read(&chunk.readers));
     let chunk = chunk.ok_or(Refusal::new(

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use answer::{Answer, Turn};
+use answer::{Answer, Sentence, Turn};
 use lake::Verdict;
 use serde::Serialize;
 
@@ -24,6 +24,18 @@ pub(crate) struct Exchange {
     pub(crate) question: String,
     pub(crate) answer: Answer,
     pub(crate) verdict: Option<Verdict>,
+}
+
+impl Exchange {
+    /// Takes out what the answer says and rests on, and says so instead.
+    pub(crate) fn withhold(&mut self, said: &str) {
+        let answer = &mut self.answer;
+        answer.text = said.to_owned();
+        answer.sentences = vec![Sentence { text: said.to_owned(), citation: None }];
+        answer.citations.clear();
+        answer.notes.clear();
+        answer.abstained = true;
+    }
 }
 
 /// The exchanges of all sessions.

@@ -61,8 +61,8 @@ pub(crate) async fn signed_in(State(state): State<Arc<Shared>>, mut request: Req
     let script = path.starts_with("/api/");
     let id = cookie(request.headers(), &session_cookie(&state)).unwrap_or_default();
     let session = state.sessions.find(&id, state.clock.now());
-    // The account is asked for anew each time: one that was taken away ends its sessions.
-    let found = session.and_then(|session| Some((state.rights_of_account(&session.account)?, session)));
+    // The account is asked for anew each time: one that was taken away, or got another password, ends its sessions.
+    let found = session.and_then(|session| Some((state.rights_of_session(&session)?, session)));
     let Some((rights, session)) = found else {
         return match script {
             true => NO_SESSION.into_response(),

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
 };
-use base::Secret;
+use base::{Digest, Secret};
 use serde::Deserialize;
 
 use super::{
@@ -99,9 +99,9 @@ pub(crate) async fn log_in(
         response.headers_mut().insert(header::RETRY_AFTER, wait.seconds.into());
         return response;
     }
-    match check(&state, account.clone(), login.password).await {
-        Ok(true) => {}
-        Ok(false) => {
+    let password = match check(&state, account.clone(), login.password).await {
+        Ok(Some(password)) => password,
+        Ok(None) => {
             tracing::warn!(peer = %peer.ip(), "wrong password");
             // How often this can happen is bounded by the throttle: what it turns away is not written down.
             // A password typed into the wrong field must not be kept.
@@ -113,9 +113,9 @@ pub(crate) async fn log_in(
             tracing::error!(error = &error as &dyn std::error::Error, "nobody can log in");
             return refuse(StatusCode::SERVICE_UNAVAILABLE, words.no_password);
         }
-    }
+    };
     state.throttle.succeeded(&account, peer.ip());
-    match state.sessions.begin(&account, state.clock.now()) {
+    match state.sessions.begin(&account, password, state.clock.now()) {
         Ok(new) => {
             tracing::info!(peer = %peer.ip(), "logged in");
             record(&state, &account, peer.ip(), Act::Login, Outcome::Ok).await;
@@ -150,16 +150,23 @@ const NAME_CHARS: usize = 64;
 const SESSION_SECONDS: u32 = 7 * 24 * 3600;
 
 /// Compares with the stored hash, read anew so that a changed password works at once; off the async threads, since it is slow on purpose.
-async fn check(state: &Shared, account: String, password: String) -> Result<bool, access::Error> {
+/// Returns the digest of the stored one if it is the same.
+async fn check(state: &Shared, account: String, password: String) -> Result<Option<Digest>, access::Error> {
     let (administrators, people) = (state.layout.password_hash(), state.layout.people());
     let compare = move || match account.as_str() {
-        ADMINISTRATOR => access::PasswordHash::read(&administrators).map(|hash| hash.matches(&password)),
-        name => access::People::read(&people).map(|people| people.is_password_of(name, &password)),
+        ADMINISTRATOR => {
+            let hash = access::PasswordHash::read(&administrators)?;
+            Ok(hash.matches(&password).then(|| hash.digest()))
+        }
+        name => {
+            let people = access::People::read(&people)?;
+            Ok(people.is_password_of(name, &password).then(|| people.password_digest(name)).flatten())
+        }
     };
     match tokio::task::spawn_blocking(compare).await {
         Ok(result) => result,
         // The comparison panicked: that is nobody's password.
-        Err(_) => Ok(false),
+        Err(_) => Ok(None),
     }
 }
 

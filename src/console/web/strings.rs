@@ -78,6 +78,7 @@ pub(crate) struct Words {
     pub(crate) wait: &'static str,
     pub(crate) stale_form: &'static str,
     pub(crate) no_password: &'static str,
+    pub(crate) withheld: &'static str,
     pub(crate) script: Script,
 }
 
@@ -175,6 +176,7 @@ const ENGLISH: Words = Words {
     wait: "Too many attempts. Try again in {seconds} seconds.",
     stale_form: "This form was too old. Please try again.",
     no_password: "No password is set up on this server. Ask the administrator to run the installation again.",
+    withheld: "This answer rests on a document that you may not read any more, or that is gone. It is not shown.",
     script: Script {
         searching: "Searching your documents …",
         reading: "Reading {count} passages …",
@@ -233,6 +235,7 @@ const GERMAN: Words = Words {
     wait: "Zu viele Versuche. Bitte in {seconds} Sekunden erneut versuchen.",
     stale_form: "Das Formular war zu alt. Bitte noch einmal versuchen.",
     no_password: "Auf diesem Server ist kein Passwort eingerichtet. Bitte die Installation erneut ausführen lassen.",
+    withheld: "Diese Antwort stützt sich auf ein Dokument, das Sie nicht mehr lesen dürfen oder das es nicht mehr gibt. Sie wird nicht gezeigt.",
     script: Script {
         searching: "Ihre Dokumente werden durchsucht …",
         reading: "{count} Textstellen werden gelesen …",

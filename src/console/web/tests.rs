@@ -26,6 +26,7 @@ struct Served {
     api: SocketAddr,
     chunk: String,
     lake: lake::Access,
+    state: Arc<Shared>,
     http: Client,
 }
 
@@ -80,7 +81,7 @@ async fn served_with(permissions: config::Permissions) -> Served {
     let (page_at, api_at) = (page.local_addr().unwrap(), api.local_addr().unwrap());
     let state = Shared::wire(config, layout.clone(), token, page_at.port(), parts).unwrap();
     let state = Arc::new(state);
-    for (listener, router) in [(page, super::router(state.clone())), (api, gateway::router(state))] {
+    for (listener, router) in [(page, super::router(state.clone())), (api, gateway::router(state.clone()))] {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
     }
@@ -91,6 +92,7 @@ async fn served_with(permissions: config::Permissions) -> Served {
         api: api_at,
         chunk,
         lake,
+        state,
         http: Client::builder().no_proxy().redirect(Policy::none()).build().unwrap(),
     }
 }
@@ -370,9 +372,56 @@ async fn people_see_what_their_groups_may_read() {
     people.remove("anna");
     people.write(&served.layout.people()).unwrap();
     assert_eq!(passage(&cookie).await.unwrap().status(), 401, "an account that is gone ends its sessions");
+    people.put_person("anna", &["hr".to_owned()]).unwrap().unwrap();
+    people.write(&served.layout.people()).unwrap();
+    assert_eq!(passage(&cookie).await.unwrap().status(), 401, "another of the same name is somebody else");
+    let hash = access::PasswordHash::of(&Secret::new("another-horse-battery")).unwrap();
+    hash.write(&served.layout.password_hash()).unwrap();
+    assert_eq!(passage(&admin).await.unwrap().status(), 401, "another password ends the sessions of the old one");
     let log = audit::Log::console(&served.layout);
     let text = std::fs::read_to_string(&log.files().unwrap()[0]).unwrap();
     assert!(text.contains("anna") && !text.contains(password.expose()));
+}
+
+#[tokio::test]
+async fn an_old_answer_is_shown_to_who_may_read_what_it_rests_on() {
+    let served = served_with(config::Permissions::On).await;
+    base::file::private_dir(&served.layout.console_state()).unwrap();
+    let mut people = access::People::default();
+    let password = people.put_person("anna", &["sales".to_owned()]).unwrap().unwrap();
+    people.write(&served.layout.people()).unwrap();
+    let (cookie, _) = served.log_in_as("anna", password.expose()).await;
+    let (admin, _) = served.log_in().await;
+    let answer = serde_json::json!({
+        "text": "24 Monate. [1]", "abstained": false, "language": "de", "version": "base", "quoted": true, "support": 0.6,
+        "sentences": [{"text": "24 Monate.", "citation": 1}], "interaction_id": "1", "notes": [],
+        "citations": [{
+            "n": 1, "document": "garantie.txt", "source": "/data/garantie.txt", "place": "line 1", "quote": "24 Monate",
+            "chunk_id": served.chunk, "document_id": lake::document_id("/data", "garantie.txt"),
+        }],
+        "timings": {"embed_ms": 0, "search_ms": 0, "prefill_ms": 0, "generate_ms": 0, "total_ms": 0},
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0},
+    });
+    for cookie in [&cookie, &admin] {
+        let id = cookie.split("; ").find_map(|pair| pair.strip_prefix("0711-muster=")).unwrap();
+        let answer = serde_json::from_value(answer.clone()).unwrap();
+        let key = Digest::of(id.as_bytes()).hex();
+        served.state.conversations.add(&key, "Wie lange gilt die Garantie?".into(), answer);
+    }
+    let history = async |cookie: &str| {
+        let answer = served.get("/api/history").header("cookie", cookie).send().await.unwrap();
+        answer.text().await.unwrap()
+    };
+    grant(&served, "sales").await;
+    assert!(history(&cookie).await.contains("24 Monate"));
+    grant(&served, "hr").await;
+    let shown = history(&cookie).await;
+    assert!(!shown.contains("24 Monate") && !shown.contains("garantie.txt"), "{shown}");
+    assert!(shown.contains("Wie lange") && shown.contains("may not read any more"), "{shown}");
+    assert!(history(&admin).await.contains("24 Monate"));
+    let document_id = lake::document_id("/data", "garantie.txt");
+    served.lake.commit(Commit { remove: vec![document_id], ..Commit::default() }).await.unwrap();
+    assert!(!history(&cookie).await.contains("24 Monate"), "what is gone is nobody's");
 }
 
 #[tokio::test]

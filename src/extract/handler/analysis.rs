@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::{self, Class, Kind};
 use super::lines::Lines;
+use super::mask::mask;
 use super::{period, sample};
 use crate::code_page::CodePage;
 
@@ -98,9 +99,9 @@ pub(super) fn analyse(bytes: &[u8], name: &str, whole: u64) -> Analysis {
 }
 
 impl Analysis {
-    /// Returns the figures as lines a person or a model reads; the sample is not among them.
+    /// Returns the figures as lines a person or a model reads, and the file's name, masked as the sample is; that is not among them.
     pub fn describe(&self) -> String {
-        let mut out = format!("file name: {}\nsize: {} bytes\n", self.name, self.size_bytes);
+        let mut out = format!("file name: {}\nsize: {} bytes\n", masked_name(&self.name), self.size_bytes);
         let mut line = |name: &str, value: String| out.push_str(&format!("{name}: {value}\n"));
         line("kind", format!("{} ({})", self.kind.class.name(), self.kind.id()));
         if let Some(page) = &self.code_page {
@@ -144,9 +145,35 @@ impl Analysis {
                 line("fields are separated by", format!("{delimiter:?}"));
             }
             if !lines.tags.is_empty() {
-                line("lines begin with", lines.tags.join(" "));
+                let tags: Vec<String> = lines.tags.iter().map(|tag| mask(tag)).collect();
+                line("lines begin with", tags.join(" "));
             }
         }
         out
+    }
+}
+
+/// Masks a file's name, whose words are joined by what the rules take for a part of a word.
+fn masked_name(name: &str) -> String {
+    let is_joint = |c: char| matches!(c, '_' | '-');
+    let words: String = name.chars().map(|c| if is_joint(c) { ' ' } else { c }).collect();
+    let masked = mask(&words);
+    name.chars().zip(masked.chars()).map(|(before, after)| if is_joint(before) { before } else { after }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_name_is_shown_without_persons() {
+        for (name, expect) in [
+            ("Gehalt_Sabine_Grabowski_2026.dat", "Gehalt_Xxxxxx_Xxxxxxxxx_2026.dat"),
+            ("Frau-Grabowski.dat", "Frau-Xxxxxxxxx.dat"),
+            ("AUFTRAG_0815.DAT", "AUFTRAG_0815.DAT"),
+        ] {
+            let shown = Analysis { name: name.to_owned(), ..Analysis::default() }.describe();
+            assert_eq!(shown.lines().next(), Some(format!("file name: {expect}").as_str()));
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! The part of a file that is shown, and sent to a model: little, masked, and exactly what is shown.
 
 use super::mask::mask;
-use crate::code_page::CodePage;
+use crate::{
+    code_page::CodePage,
+    encoding::{self, Unit},
+};
 
 /// The most a sample has, in bytes of the text that is shown and sent.
 pub const SAMPLE_BYTES: usize = 16 << 10;
@@ -22,15 +25,55 @@ pub(super) fn windows(size: usize, head: usize, middle: usize, tail: usize) -> V
     vec![(0, head), (start, start + middle), (size - tail, size)]
 }
 
+/// How the characters of a text are read.
+#[derive(Clone, Copy)]
+enum Reading {
+    Page(CodePage),
+    Utf32(Unit),
+    /// By what each window looks like.
+    Guessed,
+}
+
+impl Reading {
+    fn of(bytes: &[u8], page: Option<CodePage>) -> Self {
+        match (encoding::utf32(bytes), page) {
+            (Some((_, unit)), _) => Self::Utf32(unit),
+            (None, Some(page)) => Self::Page(page),
+            (None, None) => Self::Guessed,
+        }
+    }
+
+    /// Returns the bytes of a unit: a window that begins inside of one is read as another text, which no rule masks.
+    fn width(self) -> usize {
+        match self {
+            Self::Page(page) if page.is_utf16() => 2,
+            Self::Utf32(_) => 4,
+            Self::Page(_) | Self::Guessed => 1,
+        }
+    }
+
+    fn decode(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Page(page) => page.decode(bytes),
+            Self::Utf32(unit) => encoding::utf32_text(bytes, unit),
+            Self::Guessed => encoding::decode(bytes, None).text,
+        }
+    }
+}
+
 /// Makes the sample of a file.
 pub(super) fn sample(bytes: &[u8], page: Option<CodePage>, is_text: bool) -> String {
     let [head, middle, tail] = if is_text { TEXT_WINDOWS } else { DUMP_WINDOWS };
+    let reading = Reading::of(bytes, page);
     let mut out = String::new();
     for (start, end) in windows(bytes.len(), head, middle, tail) {
-        let (start, end) = if is_text { whole_lines(bytes, start, end) } else { (start / ROW * ROW, end) };
+        let (start, end) = match is_text {
+            true => whole_units(whole_lines(bytes, start, end), reading.width(), bytes.len()),
+            false => (start / ROW * ROW, end),
+        };
         out.push_str(&format!("--- bytes {start} to {end} of {} ---\n", bytes.len()));
         if is_text {
-            out.push_str(&masked_text(bytes, start, end, page));
+            out.push_str(&masked_text(bytes, start, end, reading));
             if !out.ends_with('\n') {
                 out.push('\n');
             }
@@ -55,14 +98,13 @@ fn around(bytes: &[u8], start: usize, end: usize) -> (&[u8], usize) {
 }
 
 /// Decodes and masks a window of text.
-fn masked_text(bytes: &[u8], start: usize, end: usize, page: Option<CodePage>) -> String {
-    let decode = |bytes: &[u8]| match page {
-        Some(page) => page.decode(bytes),
-        None => crate::encoding::decode(bytes, None).text,
-    };
+fn masked_text(bytes: &[u8], start: usize, end: usize, reading: Reading) -> String {
     let (wide, before) = around(bytes, start, end);
-    let (skipped, length) = (decode(&wide[..before]).chars().count(), decode(&bytes[start..end]).chars().count());
-    let shown: String = decode(wide)
+    let wide = if reading.width() == 1 { without_utf16(wide) } else { wide.to_vec() };
+    let count = |bytes: &[u8]| reading.decode(bytes).chars().count();
+    let (skipped, length) = (count(&wide[..before]), count(&wide[before..before + end - start]));
+    let shown: String = reading
+        .decode(&wide)
         .chars()
         .map(|character| if character.is_control() && !matches!(character, '\n' | '\t') { '·' } else { character })
         .collect();
@@ -81,16 +123,45 @@ fn whole_lines(bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
     if first < last { (start + first, start + last) } else { (start, end) }
 }
 
+/// Moves a window to whole units.
+fn whole_units((start, end): (usize, usize), width: usize, size: usize) -> (usize, usize) {
+    (start.next_multiple_of(width).min(size), end.next_multiple_of(width).min(size))
+}
+
+/// Masks what is UTF-16 among other bytes, from both offsets and in both orders: inside a binary file nothing says where such a text
+/// begins, and byte by byte it is none that a rule knows.
+fn without_utf16(bytes: &[u8]) -> Vec<u8> {
+    type Order = (fn([u8; 2]) -> u16, fn(u16) -> [u8; 2]);
+    const ORDERS: [Order; 2] = [(u16::from_le_bytes, u16::to_le_bytes), (u16::from_be_bytes, u16::to_be_bytes)];
+    let mut shown = bytes.to_vec();
+    for (first, (read, write)) in [0, 1].into_iter().flat_map(|first| ORDERS.map(|order| (first, order))) {
+        let (units, _) = bytes.get(first..).unwrap_or_default().as_chunks::<2>();
+        let character = |unit: &[u8; 2]| char::from_u32(u32::from(read(*unit))).unwrap_or('\u{fffd}');
+        let text: String = units.iter().map(character).collect();
+        for (index, (before, after)) in text.chars().zip(mask(&text).chars()).enumerate() {
+            // What is put for a character is `X`, `x` or `9`.
+            if before != after
+                && let Ok(unit) = u16::try_from(u32::from(after))
+            {
+                let at = first + 2 * index;
+                shown[at..at + 2].copy_from_slice(&write(unit));
+            }
+        }
+    }
+    shown
+}
+
 /// Writes lines of a position, the bytes in hexadecimal digits, and the same as characters. What is masked in the characters is
 /// masked in the bytes too.
 fn dump(out: &mut String, bytes: &[u8], start: usize, end: usize, page: Option<CodePage>) {
     let character = |byte: u8| page.and_then(|page| page.char(byte)).unwrap_or('\u{fffd}');
     let (wide, before) = around(bytes, start, end);
+    let wide = without_utf16(wide);
     let text: String = wide.iter().map(|byte| character(*byte)).collect();
     let masked: Vec<char> = mask(&text).chars().skip(before).take(end - start).collect();
     let substitute = |wanted: char| page.and_then(|page| page.byte(wanted)).unwrap_or(0);
     let substitutes = ['X', 'x', '9'].map(|wanted| (wanted, substitute(wanted)));
-    let shown: Vec<u8> = bytes[start..end]
+    let shown: Vec<u8> = wide[before..before + end - start]
         .iter()
         .zip(text.chars().skip(before).zip(&masked))
         .map(|(byte, (before, after))| match substitutes.iter().find(|(wanted, _)| wanted == after) {
@@ -126,6 +197,56 @@ mod tests {
         // DE89 in hexadecimal digits of the page: the country stays, the rest does not.
         assert!(!shown.contains("f8f9f3f7") && shown.contains("c4c5f9f9"), "{shown}");
         assert!(shown.contains("--- bytes 0 to 2400 of 100000 ---") && shown.contains("K0001"));
+    }
+
+    fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(bytes).collect()
+    }
+
+    #[test]
+    fn wide_text_is_masked_wherever_a_window_begins() {
+        let text: String = (0..3_000).map(|line| format!("Artikel {line}; Frau Sabine Grabowski\r\n")).collect();
+        let utf32: Vec<u8> = "\u{feff}".chars().chain(text.chars()).flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        for (bytes, page) in [
+            (utf16(&text, u16::to_le_bytes), "utf-16le"),
+            (utf16(&text, u16::to_be_bytes), "utf-16be"),
+            (utf32, "none of ours"),
+        ] {
+            let shown = sample(&bytes, CodePage::named(page), true);
+            assert!(!shown.contains("Grabowski") && !shown.contains("Sabine"), "{page}: {shown}");
+            assert!(
+                shown.is_ascii() || shown.chars().all(|c| c.is_ascii() || c == '·' || c == '\u{feff}'),
+                "{page}: {shown}"
+            );
+            for window in shown.split("--- bytes").skip(1) {
+                assert!(window.contains("Artikel") && window.contains("Frau Xxxxxx Xxxxxxxxx"), "{page}: {window}");
+            }
+        }
+    }
+
+    #[test]
+    fn wide_text_among_other_bytes_is_masked() {
+        let name = "Herrn Grabowski, Telefon 05231/14-28000";
+        for offset in 0..4 {
+            for bytes in [u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes] {
+                let mut file = vec![0xe7; 100 + offset];
+                file.extend(utf16(name, bytes));
+                file.extend([0xe7; 40]);
+                let shown = sample(&file, CodePage::named("windows-1252"), false);
+                let digits: String = shown.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+                for secret in ["Grab", "5231", "2800"] {
+                    let secret: String = utf16(secret, bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                    assert!(!digits.contains(&secret), "{offset}: {shown}");
+                }
+                let kept: String = utf16("Herrn X", bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                assert!(digits.contains(&kept), "{offset}: {shown}");
+            }
+        }
+        // A few wide words in a text that is none.
+        let mut text = "Artikel;Preis\n".repeat(200).into_bytes();
+        text.extend(utf16("Frau Sabine Grabowski", u16::to_le_bytes));
+        let shown = sample(&text, CodePage::named("windows-1252"), true);
+        assert!(!shown.contains("G·r·a·b") && shown.contains("F·r·a·u"), "{shown}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use roxmltree::{Node, ParsingOptions};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::products::{CATALOGUE_KEY, put_aside};
+use crate::products::{BROKEN_MOST, CATALOGUE_KEY, Found, put_aside};
 
 /// What a BMEcat file has: products, the rows of them, rows of features, amounts of prices.
 #[derive(Debug, PartialEq)]
@@ -184,6 +184,64 @@ fn a_catalogue_can_be_asked_until_its_file_changes_or_goes() {
     });
 }
 
+/// A worker whose answer to a file breaks off after so many bytes: enough for passages, and not for all products.
+fn breaking_pool(bytes: usize) -> Pool {
+    let program = std::env::current_exe().unwrap();
+    let command = format!("'{}' worker extract | dd bs=1 count={bytes} 2>/dev/null", program.display());
+    Pool::with_arguments("/bin/sh".into(), ["-c".to_owned(), command], 1, limits())
+}
+
+#[test]
+fn rows_of_a_worker_that_died_are_not_the_files() {
+    roomy(async {
+        let world = World::new().await;
+        let product = |number: usize| {
+            format!(
+                "<PRODUCT><SUPPLIER_PID>MK {number}</SUPPLIER_PID><PRODUCT_DETAILS>\
+                 <DESCRIPTION_SHORT>Klemme {number}</DESCRIPTION_SHORT></PRODUCT_DETAILS></PRODUCT>"
+            )
+        };
+        let products: String = (0..300).map(product).collect();
+        let xml = format!(
+            "<?xml version=\"1.0\"?><BMECAT version=\"2005\"><HEADER><CATALOG><LANGUAGE>deu</LANGUAGE><CATALOG_ID>1</CATALOG_ID>\
+             <CATALOG_VERSION>1.0</CATALOG_VERSION></CATALOG></HEADER><T_NEW_CATALOG>{products}</T_NEW_CATALOG></BMECAT>"
+        );
+        world.write("katalog.xml", &xml);
+        let path = world.share().join("katalog.xml");
+        let found = put_aside(&breaking_pool(20_000), world.access(), "none", &path).await.unwrap();
+        assert!(matches!(found, Found::Broken { .. }), "{found:?}");
+
+        // The run before: it was read, and its products were not.
+        world.run().await;
+        let row = world.documents().await.remove("katalog.xml").unwrap();
+        assert_eq!(row.metadata[CATALOGUE_KEY], "rows");
+        assert_eq!(kept(world.access(), &row.id).await.products, 300);
+        age(&path, 30);
+        let report = world.run_job(Job { pool: breaking_pool(20_000), ..world.job() }).await;
+        assert_eq!((report.unchanged, report.stages.chunk), (1, 0.0), "{report:?}");
+        let broken = world.documents().await.remove("katalog.xml").unwrap();
+        assert_eq!((broken.status, broken.metadata.get(CATALOGUE_KEY)), (DocumentStatus::Searchable, None));
+        assert_eq!(kept(world.access(), &row.id).await.products, 0, "none is better than some");
+
+        let report = world.run().await;
+        assert!(report.bytes_read > 0 && report.stages.chunk == 0.0, "its passages are not cut again: {report:?}");
+        assert_eq!(world.documents().await["katalog.xml"].metadata[CATALOGUE_KEY], "rows");
+        assert_eq!(kept(world.access(), &row.id).await.products, 300);
+        assert_eq!(world.run().await.bytes_read, 0);
+
+        // Where it is the file that workers die of, that is told at last.
+        age(&path, 20);
+        for attempt in 1..=BROKEN_MOST {
+            let report = world.run_job(Job { pool: breaking_pool(20_000), ..world.job() }).await;
+            assert!(report.bytes_read > 0, "{attempt}: {report:?}");
+        }
+        let note = world.documents().await["katalog.xml"].metadata[CATALOGUE_KEY].clone();
+        assert!(note.starts_with("no products"), "{note}");
+        assert_eq!(kept(world.access(), &row.id).await.products, 0);
+        assert_eq!(world.run().await.bytes_read, 0, "until the file changes");
+    });
+}
+
 #[test]
 fn every_catalogue_of_the_corpus_is_kept_to_the_last_row() {
     let corpus = fixture("../shared/corpus");
@@ -207,8 +265,8 @@ fn every_catalogue_of_the_corpus_is_kept_to_the_last_row() {
                 continue;
             };
             let id = lake::document_id("/corpus", &name);
-            let (catalogue, fault) = put_aside(&pool(), access, &id, file.path()).await.unwrap();
-            assert_eq!(fault, None, "{name}");
+            let found = put_aside(&pool(), access, &id, file.path()).await.unwrap();
+            let Found::Rows { named: catalogue, fault: None } = found else { panic!("{name}: {found:?}") };
             let row = json!({
                 "id": id, "source": "/corpus", "path": name, "name": name, "size_bytes": bytes.len(), "modified_ms": 0,
                 "format": "bmecat", "status": "empty", "chunk_count": 0, "ingested_ms": 0,

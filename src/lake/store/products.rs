@@ -1,7 +1,8 @@
 //! The rows of catalogues: put aside in files of their own, part by part, and made part of their tables by the commit of their document.
 //!
 //! A catalogue may have millions of rows: neither a request nor this process holds them. Each document's rows lie in files nobody shares,
-//! so that replacing them is naming other files, and reads nothing. A file put aside and never named is removed by a vacuum.
+//! so that replacing them is naming other files, and reads nothing. Files put aside lie in folders of their own until a commit names them;
+//! what is not named is removed when the document's rows are sent anew, or when the store is opened.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -26,14 +27,6 @@ pub(super) type OwnFiles = HashMap<String, [Vec<String>; 3]>;
 pub(super) struct Aside {
     parts: u32,
     adds: [Vec<Add>; 3],
-    made: Vec<PathBuf>,
-}
-
-impl Aside {
-    /// Returns the names of the files in one of the three tables.
-    pub fn files(&self, table: usize) -> impl Iterator<Item = String> {
-        self.adds[table].iter().map(|add| add.path.clone())
-    }
 }
 
 impl Store {
@@ -42,26 +35,39 @@ impl Store {
     /// # Errors
     /// [`Error::Refused`] for a part out of turn: the ones before it are not here any more.
     pub async fn put_aside(&mut self, part: &CataloguePart) -> Result<(), Error> {
-        if part.part == 0 {
-            self.aside.remove(&part.document_id);
+        if part.part == 0
+            && let Some(before) = self.aside.remove(&part.document_id)
+        {
+            self.forget_aside(&before.adds)?;
         }
         let known = self.aside.get(&part.document_id).map_or(0, |aside| aside.parts);
         if known != part.part {
             let why = format!("part {} of a catalogue was sent, {known} are here: send all again", part.part);
             return Err(Error::Refused(why));
         }
-        let mut more = Aside::default();
+        let mut more: [Vec<Add>; 3] = Default::default();
         let tables = [&self.products, &self.features, &self.prices];
-        for ((table, batch), adds) in tables.into_iter().zip(batches(part)?).zip(&mut more.adds) {
-            *adds = table.prepare(batch, &mut more.made).await?;
+        for (number, (table, batch)) in tables.into_iter().zip(batches(part)?).enumerate() {
+            match table.put_aside(batch).await {
+                Ok(made) => more[number] = made,
+                Err(error) => {
+                    // The part may be sent again: half of it must not stay.
+                    self.forget_aside(&more)?;
+                    return Err(error);
+                }
+            }
         }
         let aside = self.aside.entry(part.document_id.clone()).or_default();
         aside.parts += 1;
-        for (adds, more) in aside.adds.iter_mut().zip(more.adds) {
+        for (adds, more) in aside.adds.iter_mut().zip(more) {
             adds.extend(more);
         }
-        aside.made.extend(more.made);
         Ok(())
+    }
+
+    fn forget_aside(&self, files: &[Vec<Add>; 3]) -> Result<(), Error> {
+        let tables = [&self.products, &self.features, &self.prices];
+        tables.into_iter().zip(files).try_for_each(|(table, files)| table.forget_aside(files))
     }
 
     /// Refuses a commit that names parts which are not here.
@@ -92,11 +98,13 @@ impl Store {
         let (mut new, mut own): ([Vec<Add>; 3], OwnFiles) = Default::default();
         for named in &commit.catalogues {
             let Some(aside) = self.aside.get(&named.document_id) else { continue };
-            own.insert(named.document_id.clone(), [0, 1, 2].map(|table| aside.files(table).collect()));
-            for (new, adds) in new.iter_mut().zip(&aside.adds) {
+            let names = |adds: &Vec<Add>| adds.iter().map(|add| add.path.clone()).collect();
+            own.insert(named.document_id.clone(), aside.adds.each_ref().map(names));
+            let tables = [&self.products, &self.features, &self.prices];
+            for ((table, adds), new) in tables.into_iter().zip(&aside.adds).zip(&mut new) {
+                adds.iter().try_for_each(|add| table.take_in(add, made))?;
                 new.extend(adds.iter().cloned());
             }
-            made.extend(aside.made.iter().cloned());
         }
         let tables = [&mut self.products, &mut self.features, &mut self.prices];
         for ((table, gone), new) in tables.into_iter().zip(&gone).zip(new) {

@@ -59,12 +59,6 @@ impl Store {
                 // What an earlier vacuum left incomplete is not made worse: its files that are there stay.
                 needed.extend(files_at(table, version).await.map_err(Error::table("read", table.layout.name))?);
             }
-            // What was put aside belongs to a commit that is still to come.
-            for (number, of) in [&self.products, &self.features, &self.prices].into_iter().enumerate() {
-                if std::ptr::eq(of, table) {
-                    needed.extend(self.aside.values().flat_map(|aside| aside.files(number)));
-                }
-            }
             remove_others(table.folder(), &needed, &mut done)?;
         }
         let needed = self.commits.files().into_iter().map(|file| file.path).collect();

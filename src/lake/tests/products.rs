@@ -134,3 +134,44 @@ fn a_commit_that_stops_shows_no_rows_and_asks_for_them_again() {
         assert_eq!(articles(&lake).await[0][0], "A2");
     });
 }
+
+/// The data files of the three tables, those put aside included, and how many were put aside.
+fn files(home: &Home) -> (usize, usize) {
+    let count = |folder: std::path::PathBuf| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "parquet")).count()
+    };
+    let tables = ["products", "features", "prices"].map(|name| home.layout.delta().join(name));
+    let aside = tables.iter().map(|folder| count(folder.join("_aside"))).sum();
+    (tables.into_iter().map(count).sum::<usize>() + aside, aside)
+}
+
+#[test]
+fn what_no_commit_named_is_not_kept() {
+    roomy(async {
+        let home = home();
+        let lake = home.open().await;
+        lake.put_aside(part("a.xml", 0, &["A1"])).await.unwrap();
+        lake.commit(with("a.xml", 1, write("a.xml", &["alpha"]))).await.unwrap();
+        assert_eq!(files(&home), (3, 0));
+        // An ingestion is killed half-way, and begins anew.
+        lake.put_aside(part("a.xml", 0, &["A2"])).await.unwrap();
+        lake.put_aside(part("a.xml", 1, &["A3"])).await.unwrap();
+        assert_eq!(files(&home), (9, 6));
+        lake.put_aside(part("a.xml", 0, &["A4"])).await.unwrap();
+        assert_eq!(files(&home), (6, 3));
+        lake.put_aside(part("b.xml", 0, &["B1"])).await.unwrap();
+        drop(lake);
+        // What older commits need stays; what was put aside by a lake that is gone does not.
+        let lake = home.open().await;
+        assert_eq!(files(&home), (3, 0));
+        assert_eq!(articles(&lake).await[0][0], "A1");
+        assert!(matches!(lake.put_aside(part("b.xml", 1, &["B2"])).await, Err(Error::Refused(_))));
+        lake.put_aside(part("a.xml", 0, &["A5"])).await.unwrap();
+        lake.commit(with("a.xml", 1, write("a.xml", &["alpha"]))).await.unwrap();
+        assert_eq!((files(&home), lake.check().await.unwrap().faults.len()), ((6, 0), 0));
+        let older = SqlRequest { at: Some(CommitId(1)), ..question("SELECT article_number FROM products") };
+        let older = tokio::spawn(async move { lake.sql(older).await }).await.unwrap().unwrap();
+        assert_eq!(json!(older.rows), json!([["A1"]]));
+    });
+}

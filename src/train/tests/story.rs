@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use base::{Clock, Digest, Layout, Place, Slug, Timestamp, config::ModelRef};
+use base::{
+    Clock, Digest, Layout, Place, Slug, Timestamp,
+    config::{self, ModelRef},
+};
 use lake::{Access, ChunkRow, Commit, DocumentRow, DocumentStatus, EmbedSpec};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +49,7 @@ fn document(index: usize, text: impl Fn(usize) -> String) -> Commit {
         reason: None,
         chunk_count: 6,
         ingested_ms: 0,
-        readers: Vec::new(),
+        readers: vec![base::Rights::EVERYBODY.to_owned()],
         metadata: Default::default(),
     };
     Commit { upsert: vec![row], chunks, ..Commit::default() }
@@ -60,7 +63,7 @@ fn job(lake: Access, root: &Path) -> TrainJob {
             path: testing::model_file(),
         },
         lake,
-        rights: base::Rights::All,
+        rights: config::Permissions::On.of_anybody(),
         loras_dir: root.join("loras"),
         work_dir: root.join("train"),
         minutes: 1,
@@ -108,6 +111,8 @@ async fn a_version_is_trained_checked_promoted_and_mirrored() {
     }
     let version = version_file(&dir).unwrap();
     assert_eq!((version.seed, version.base.to_string().as_str()), (711, testing::MODEL));
+    // It learnt from nothing but what everybody may read, so it answers everybody.
+    assert!(version.is_public && registry.served(&config::Permissions::On.of_anybody()) == Some("v1"));
     let rows = lake.versions().await.unwrap();
     assert_eq!((rows.len(), rows[0].version.as_str(), rows[0].decision.as_str()), (1, "v1", "promoted"));
     assert!(

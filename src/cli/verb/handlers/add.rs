@@ -21,7 +21,7 @@ pub(super) async fn test(bench: &Bench<'_>, handler: &str, files: &[PathBuf], ro
     let (code, kind) = match path.extension().is_some_and(|extension| extension == "py") {
         true => (source(&path)?, None),
         false => {
-            let handler = bench.registry.get(handler)?;
+            let handler = bench.registry.newest(handler)?;
             (handler.source, Some(handler.entry.kind))
         }
     };
@@ -125,8 +125,7 @@ pub(super) fn registered(bench: &Bench<'_>, entry: &Entry) -> Outcome {
     show::tables(printer, &entry.validation.preview, 5);
     match entry.state {
         ::handlers::State::Approved => printer.note("run `0711 ingest`: files of its kind are read anew"),
-        _ => printer
-            .note(format!("look at it with `0711 handlers show {0}`, then `0711 handlers approve {0}`", entry.name)),
+        _ => printer.note(format!("look at it with `0711 handlers show {}`, which says how to approve it", entry.name)),
     }
     Ok(())
 }

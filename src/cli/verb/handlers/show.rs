@@ -37,9 +37,11 @@ fn state(printer: Printer, entry: &Entry) -> String {
 }
 
 pub(super) fn one(bench: &Bench<'_>, name: &str) -> Outcome {
-    let (printer, handler) = (bench.context.printer, bench.registry.get(name)?);
+    let (printer, handler) = (bench.context.printer, bench.registry.newest(name)?);
     if printer.json {
-        return printer.value(&json!({"format": 1, "handler": handler.entry, "source": handler.source}));
+        let in_force = bench.approved_beside(&handler.entry)?;
+        return printer
+            .value(&json!({"format": 1, "handler": handler.entry, "source": handler.source, "in_force": in_force}));
     }
     let entry = &handler.entry;
     printer.line(format!("{}  {}", printer.bold(&entry.name), state(printer, entry)));
@@ -50,6 +52,9 @@ pub(super) fn one(bench: &Bench<'_>, name: &str) -> Outcome {
     if let Some(decision) = &entry.decision {
         printer.line(format!("  {} by {} at {}", entry.state.name(), shown(&decision.by), decision.at));
     }
+    if let Some(before) = bench.approved_beside(entry)? {
+        printer.line(format!("  the approved one stays in force until this one is approved: source {}", before.digest));
+    }
     findings(printer, &entry.validation);
     tables(printer, &entry.validation.preview, usize::MAX);
     printer.line("");
@@ -57,7 +62,8 @@ pub(super) fn one(bench: &Bench<'_>, name: &str) -> Outcome {
     handler.source.lines().for_each(|line| printer.line(shown(line)));
     if entry.state == State::Waiting {
         printer.note(format!(
-            "its records are quarantined: `0711 handlers approve {name}` or `0711 handlers reject {name}`"
+            "its records are quarantined: `0711 handlers approve {name} --digest {}` or `0711 handlers reject {name}`",
+            entry.digest
         ));
     }
     Ok(())

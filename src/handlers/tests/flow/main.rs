@@ -37,6 +37,8 @@ fn main() {
         println!("what_goes_wrong_has_a_name_and_nothing_is_registered ... ok");
         decisions().await;
         println!("a_decision_counts_and_a_changed_source_does_not_run ... ok");
+        successors().await;
+        println!("an_approved_handler_stays_in_force_until_another_is_approved ... ok");
         corpus().await;
     });
 }
@@ -131,9 +133,13 @@ impl World {
         }
     }
 
-    fn approve(&self, name: &str) {
+    fn approve(&self, entry: &Entry) {
+        self.decide(entry, State::Approved).expect("a decision");
+    }
+
+    fn decide(&self, entry: &Entry, state: State) -> Result<Entry, Error> {
         let decision = Decision { by: "erika".to_owned(), at: Clock::system().now() };
-        self.registry().decide(name, State::Approved, decision).expect("a decision");
+        self.registry().decide(&entry.name, entry.digest, state, decision)
     }
 
     fn calls(&self) -> Vec<Call> {
@@ -203,7 +209,7 @@ async fn mainframe() {
         other => panic!("{other:?}"),
     }
     let before = world.registry().generation().expect("a number");
-    world.approve(&entry.name);
+    world.approve(&entry);
     assert_ne!(world.registry().generation().expect("a number"), before);
     let next = world.file("AUFTRAG2.DAT", &files::ebcdic(100, 31));
     let read = document(world.read(&next).await);
@@ -224,7 +230,7 @@ async fn sap() {
     assert!(kind.starts_with("fixed-txt-") && world.queue().get(&kind).expect("it waits").is_text, "{kind}");
     let server = Server::start(vec![recorded("sap-fixed-width")]);
     let entry = world.registered(&kind, &world.claude(&server)).await;
-    world.approve(&entry.name);
+    world.approve(&entry);
     let read = document(world.read(&path).await);
     let found = rows(&read);
     assert_eq!((found.len(), found[0].as_str()), (50, "1020000001|Überspannungsschutz Typ 2|ST|1007.125|1001"));
@@ -277,7 +283,7 @@ async fn tlv() {
         turns[2]["content"].as_str().is_some_and(|text| text.contains("does not pass") && text.contains("dry run")),
         "{turns:?}"
     );
-    world.approve(&entry.name);
+    world.approve(&entry);
     let found = rows(&document(world.read(&path).await));
     assert_eq!((found.len(), found[1].as_str()), (40, "SN-40001|1767225660|230.125|Prüfung wiederholt"));
 }
@@ -358,7 +364,7 @@ async fn decisions() {
     let kind = world.waits(&path).await;
     let server = Server::start(vec![recorded("tlv")]);
     let entry = world.registered(&kind, &world.claude(&server)).await;
-    world.approve(&entry.name);
+    world.approve(&entry);
     assert!(matches!(world.read(&path).await, Verdict::Read { .. }));
     // A file of the same kind that the handler does not read: it waits, with the reason, and nothing of it is believed.
     let other =
@@ -369,10 +375,9 @@ async fn decisions() {
         "{:?}",
         waiting.reason
     );
-    let decision = Decision { by: "erika".to_owned(), at: Clock::system().now() };
-    world.registry().decide(&entry.name, State::Rejected, decision).expect("a decision");
+    world.decide(&entry, State::Rejected).expect("a decision");
     assert!(matches!(world.read(&path).await, Verdict::Waits { .. }));
-    world.approve(&entry.name);
+    world.approve(&entry);
     // Somebody changes the approved source behind the registry's back.
     let source = world.registry().dir().join(&entry.name).join("handler.py");
     let mut text = fs::read_to_string(&source).expect("a source");
@@ -390,6 +395,50 @@ async fn decisions() {
     settings.format = 99;
     settings.write(&world.customer).expect("written");
     assert!(matches!(Settings::read(&world.customer), Err(Error::Format { .. })));
+}
+
+async fn successors() {
+    let world = World::new();
+    let path = world.file("lauf.mlog", &files::tlv(12));
+    let kind = world.waits(&path).await;
+    let waiting = world.queue().get(&kind).expect("it waits");
+    let server = Server::start(vec![recorded("tlv")]);
+    let first = world.registered(&kind, &world.claude(&server)).await;
+    world.approve(&first);
+    let source = world.registry().get(&first.name).expect("a handler").source;
+    let anew = |text: &str| {
+        let source = format!("{source}\n{text}\n");
+        let (validation, clock) = (first.validation.clone(), Clock::system());
+        let entry = Entry::by_person(&first.name, &waiting.kind, &source, None, validation, clock);
+        world.registry().put(&entry, &source).expect("registered");
+        entry
+    };
+    let in_force = || world.registry().get(&first.name).expect("a handler").entry;
+    let second = anew("# second");
+    assert_eq!((in_force().digest, in_force().state), (first.digest, State::Approved));
+    let states = world.registry().list().expect("a list").into_iter().map(|entry| (entry.digest, entry.state));
+    let expect = [(first.digest, State::Approved), (second.digest, State::Waiting)];
+    assert_eq!(states.collect::<Vec<_>>(), expect);
+    assert!(matches!(world.read(&path).await, Verdict::Read { .. }), "the approved one goes on reading");
+    // Somebody looked at the second while a third came: what was not seen is not approved.
+    let third = anew("# third");
+    for entry in [&first, &second] {
+        assert!(
+            matches!(world.decide(entry, State::Approved), Err(Error::AnotherSource { digest, .. }) if digest == third.digest)
+        );
+    }
+    world.decide(&third, State::Rejected).expect("a decision");
+    assert_eq!((world.registry().list().expect("a list").len(), in_force().digest), (1, first.digest));
+    let fourth = anew("# fourth");
+    world.approve(&fourth);
+    assert_eq!((in_force().digest, in_force().state), (fourth.digest, State::Approved));
+    assert_eq!(world.registry().list().expect("a list").len(), 1);
+    assert_eq!(document(world.read(&path).await).metadata["handler_digest"], fourth.digest.to_string());
+    // The one in force can be rejected beside one that waits, which is quarantined then as any other.
+    let fifth = anew("# fifth");
+    world.decide(&fourth, State::Rejected).expect("a decision");
+    assert_eq!(world.registry().newest(&first.name).expect("a handler").entry.digest, fifth.digest);
+    assert!(matches!(world.read(&path).await, Verdict::Quarantined { records: 12, .. }));
 }
 
 /// Real files of legacy systems: each is recognised as one that wants a handler, or read as what it is.
