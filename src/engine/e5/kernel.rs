@@ -7,11 +7,11 @@ mod amx;
 mod avx2;
 mod vnni;
 
-use super::linear::{End, PANEL, Quad, ROWS, Rounded};
+use super::linear::{End, PANEL, Quad, Rounded};
 
-/// Where a kernel writes: up to [`ROWS`] rows, of which it fills the outputs of a panel.
+/// Where a kernel writes: up to [`super::linear::ROWS`] rows, of which it fills the outputs of a panel.
 pub(super) struct Tile<'a> {
-    /// The row of activations the first one belongs to, a multiple of [`ROWS`].
+    /// The row of activations the first one belongs to, a multiple of as many.
     pub first: usize,
     /// The first row's outputs; the next row's lie `stride` values on.
     pub values: &'a mut [f32],
