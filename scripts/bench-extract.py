@@ -165,7 +165,11 @@ class Ours:
         pass
 
 
-def words(text):
+def words(text, of_json=False):
+    # What cannot be seen parts no word.
+    text = text.replace("\u00ad", "")
+    if of_json:
+        text = re.sub(r'"(?:[^"\\]|\\.)*"\s*:', " ", text)
     # Markup of one tool is no text: links' targets, images, and what draws tables.
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)", " ", text)
     text = re.sub(r"\]\([^)]*\)", " ", text)
@@ -190,6 +194,23 @@ def is_data(path):
         head = file.read(4096).decode("utf-8", "replace")
     root = re.search(r"<(?:[\w.-]+:)?(BMECAT|CrossIndustryDocument|CrossIndustryInvoice|Invoice|CreditNote|INVOICE|DISPATCHNOTIFICATION)[\s>]", head)
     return root is not None
+
+
+def is_json(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except UnicodeDecodeError:
+        return False
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    for part in (text, *text.splitlines()[:1]):
+        try:
+            json.loads(part)
+            return True
+        except ValueError:
+            continue
+    return False
 
 
 def load_tables():
@@ -226,7 +247,12 @@ def main():
             for group, endings in GROUPS.items():
                 if ending in endings:
                     path = os.path.join(folder, name)
-                    files["xml-data" if group == "xml" and is_data(path) else group].append(path)
+                    if group == "xml" and is_data(path):
+                        group = "xml-data"
+                    elif group == "txt" and is_json(path):
+                        group = "json"
+                    files[group].append(path)
+                    break
     if "0711" in tools:
         with tempfile.NamedTemporaryFile(suffix=".txt") as small:
             small.write(b"three small words\n")
@@ -246,7 +272,7 @@ def main():
                     continue
                 answers[tool] = reader.read(path)
             texts = {tool: answer.get("text") or "" for tool, answer in answers.items()}
-            bags = {tool: words(text) for tool, text in texts.items()}
+            bags = {tool: words(text, group == "json") for tool, text in texts.items()}
             pool = {}
             for word in set().union(*bags.values()):
                 counts = sorted((bag[word] for bag in bags.values()), reverse=True)

@@ -1,7 +1,9 @@
 //! The formats read by the general extractor (`xberg`): Word, PowerPoint, OpenDocument, HTML, Outlook, some hundred more, and
 //! PDFs in which our own reader finds no text. Here its element tree becomes blocks.
 
-use std::collections::HashMap;
+mod word;
+
+use std::collections::{HashMap, VecDeque};
 
 use base::Place;
 use xberg::types::document_structure::{ContentLayer, NodeContent, TableGrid};
@@ -11,7 +13,8 @@ use xberg::{
 
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document, Limits};
-use crate::table::{one_line, split_header};
+use crate::table::{Area, fill_merged, one_line, split_header, width};
+use word::{Grid, Group, Word};
 
 /// Reads bytes of a known format.
 pub(crate) fn read(bytes: &[u8], format: &str, media_type: &str, limits: &Limits) -> Result<Document, Error> {
@@ -29,7 +32,8 @@ pub(crate) fn read(bytes: &[u8], format: &str, media_type: &str, limits: &Limits
     let Some(extracted) = result.results.into_iter().next() else {
         return Err(Error::unreadable("the reader gave no result"));
     };
-    Ok(document(extracted, format))
+    let word = if format == "docx" { word::read(bytes, limits) } else { Word::default() };
+    Ok(document(extracted, format, word))
 }
 
 /// Nothing is cached, fetched or recognised from images; headers, footers and notes are text as well.
@@ -93,10 +97,14 @@ fn refuse_text(message: &str) -> Error {
     Error::unreadable(message.chars().take(300).collect::<String>())
 }
 
-fn document(extracted: ExtractedDocument, format: &str) -> Document {
+fn document(extracted: ExtractedDocument, format: &str, word: Word) -> Document {
     let paged_as_slides = matches!(format, "pptx" | "ppt" | "odp" | "key");
-    let mut document =
-        Document { format: format.to_owned(), blocks: blocks(&extracted, paged_as_slides), ..Document::default() };
+    let mut blocks = blocks(&extracted, paged_as_slides, word.tables);
+    add_boxes(&mut blocks, word.groups);
+    if format == "docx" {
+        blocks.iter_mut().for_each(|block| block.text = unmarked(&block.text));
+    }
+    let mut document = Document { format: format.to_owned(), blocks, ..Document::default() };
     let metadata = extracted.metadata;
     document.title = metadata.title;
     let list = |items: Option<Vec<String>>| items.map(|items| items.join(", "));
@@ -127,7 +135,7 @@ fn document(extracted: ExtractedDocument, format: &str) -> Document {
     for child in extracted.children.unwrap_or_default() {
         let name = one_line(&child.path);
         let format = crate::detect::extension(&name);
-        let part = self::document(*child.result, &format);
+        let part = self::document(*child.result, &format, Word::default());
         if part.blocks.iter().any(|block| !block.is_blank()) {
             crate::read::append(&mut document, part, &name);
         }
@@ -135,20 +143,26 @@ fn document(extracted: ExtractedDocument, format: &str) -> Document {
     document
 }
 
-/// The element tree as blocks; the plain content where the tree lost too much of it.
-fn blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
-    let blocks = tree_blocks(extracted, slides);
-    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
+/// The element tree as blocks; the plain content where the tree lost too much of it. Tables stand as `tables` has them, where
+/// those are the same.
+fn blocks(extracted: &ExtractedDocument, slides: bool, tables: Vec<Grid>) -> Vec<Block> {
+    let blocks = tree_blocks(extracted, slides, tables.into());
+    let count = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
     let in_tree: usize = blocks
         .iter()
         .map(|block| match &block.kind {
             BlockKind::Table { header, rows } => {
-                header.iter().chain(rows.iter().flatten()).map(|cell| letters(cell)).sum()
+                header.iter().chain(rows.iter().flatten()).map(|cell| count(cell)).sum()
             }
-            _ => letters(&block.text),
+            _ => count(&block.text),
         })
         .sum();
-    if in_tree * 10 >= letters(&extracted.content) * 8 {
+    // The plain content says the attributes of headings as well, the names of their styles for instance: none of it is text.
+    let headings = extracted.document.iter().flat_map(|structure| &structure.nodes);
+    let headings = headings.filter(|node| matches!(node.content, NodeContent::Heading { .. }));
+    let attributes = headings.filter_map(|node| node.attributes.as_ref()).flatten();
+    let added: usize = attributes.map(|(key, value)| count(key) + count(value)).sum();
+    if in_tree * 10 >= count(&extracted.content).saturating_sub(added) * 8 {
         return blocks;
     }
     let mut blocks = crate::text::paragraphs(&extracted.content, 1);
@@ -159,7 +173,32 @@ fn blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
     blocks
 }
 
-fn tree_blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
+/// Groups of boxes looked for in one document; beyond that the file is made to be large.
+const MAX_GROUPS: usize = 1_000;
+
+/// Puts the boxes the extractor lost before the last one of their group.
+fn add_boxes(blocks: &mut Vec<Block>, groups: Vec<Group>) {
+    let mut from = 0;
+    for group in groups.into_iter().take(MAX_GROUPS) {
+        let last = letters(&group.last);
+        let at = blocks.iter().skip(from).position(|block| letters(&block.text) == last).map(|at| from + at);
+        let at = at.unwrap_or(blocks.len());
+        let place = blocks.get(at).map(|block| block.place.clone()).unwrap_or_default();
+        let lost: Vec<Block> =
+            group.lost.into_iter().map(|text| Block::new(BlockKind::Paragraph, text, place.clone())).collect();
+        if at < blocks.len() {
+            from = at + lost.len() + 1;
+        }
+        blocks.splice(at..at, lost);
+    }
+}
+
+/// The letters and digits of a text: what two ways of writing it down have in common.
+fn letters(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+fn tree_blocks(extracted: &ExtractedDocument, slides: bool, mut tables: VecDeque<Grid>) -> Vec<Block> {
     let mut blocks = Vec::new();
     let Some(structure) = &extracted.document else {
         return blocks;
@@ -207,7 +246,8 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
             }
             NodeContent::Code { text, .. } => (BlockKind::Code, text.clone()),
             NodeContent::Table { grid } => {
-                blocks.push(table(grid, place));
+                let own = if aside { None } else { take_same(&mut tables, grid) };
+                blocks.push(table(grid, own, place));
                 continue;
             }
             NodeContent::Slide { title: Some(title), .. } => (BlockKind::Heading(1), title.clone()),
@@ -227,6 +267,12 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool) -> Vec<Block> {
         }
     }
     blocks
+}
+
+/// A cell without the Markdown of one that is bold as a whole: `**Summe**` is `Summe`.
+fn unstressed(cell: &str) -> &str {
+    let inner = cell.strip_prefix("**").and_then(|cell| cell.strip_suffix("**"));
+    inner.filter(|inner| !inner.is_empty() && !inner.contains('*')).unwrap_or(cell)
 }
 
 /// A cell without the Markdown its links were written in: `[text](target "title")` is `text`.
@@ -284,32 +330,172 @@ fn target_end(target: &str) -> Option<usize> {
     None
 }
 
-/// A grid as a table. Two columns are most often names and values, without a header above them.
-fn table(grid: &TableGrid, place: Place) -> Block {
-    let (height, width) = (grid.rows as usize, grid.cols as usize);
-    let mut rows: Vec<Vec<String>> = vec![Vec::new(); height.min(1_000_000)];
+/// A text without the marks the extractor puts where a note or a comment of a Word document belongs: `[^1]`, `[cmt:0]`.
+fn unmarked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        out.push_str(before);
+        let number = after.strip_prefix("cmt:").or_else(|| after.strip_prefix('^'));
+        let number = number.filter(|number| number.starts_with(|c: char| c.is_ascii_digit()));
+        rest = match number.and_then(|number| number.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(']'))
+        {
+            Some(behind) => behind,
+            None => {
+                out.push('[');
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+/// How many tables the extractor may have left out between two it read.
+const MAX_SKIPPED: usize = 50;
+
+/// Takes the next table that has the rows of `grid` and begins with the same text, and drops those before it.
+fn take_same(tables: &mut VecDeque<Grid>, grid: &TableGrid) -> Option<Grid> {
+    let is_same = |own: &Grid| {
+        let begin = own.rows.iter().enumerate().find_map(|(row, cells)| {
+            let cell = cells.iter().find(|cell| !cell.is_empty())?;
+            Some((row, letters(cell).chars().take(16).collect::<String>()))
+        });
+        own.rows.len() == grid.rows as usize
+            && begin.is_none_or(|(row, begin)| {
+                let cells = grid.cells.iter().filter(|cell| cell.row as usize == row);
+                let text: String = cells.map(|cell| cell.content.replace("<u>", "").replace("</u>", "")).collect();
+                letters(&text).contains(&begin)
+            })
+    };
+    let at = tables.iter().take(MAX_SKIPPED).position(is_same)?;
+    tables.drain(..=at).next_back()
+}
+
+/// A grid as a table, with the cells of `own` where those are given. Two columns are most often names and values, without a
+/// header above them.
+fn table(grid: &TableGrid, own: Option<Grid>, place: Place) -> Block {
+    let Grid { mut rows, merged } = own.unwrap_or_else(|| cells(grid));
+    for row in &mut rows {
+        if row.iter().all(String::is_empty) {
+            row.clear();
+        }
+    }
+    fill_merged(&mut rows, &merged);
+    rows.retain(|row| !row.is_empty());
+    let columns = width(&rows).max(grid.cols as usize);
+    let (header, rows) = if columns >= 3 { split_header(rows) } else { (Vec::new(), rows) };
+    Block::table(header, rows, place)
+}
+
+fn cells(grid: &TableGrid) -> Grid {
+    let mut rows: Vec<Vec<String>> = vec![Vec::new(); (grid.rows as usize).min(1_000_000)];
+    let mut merged = Vec::new();
     for cell in &grid.cells {
-        if let Some(row) = rows.get_mut(cell.row as usize) {
-            let column = cell.col as usize;
-            if row.len() <= column && column < width.max(1) {
+        let (row, column) = (cell.row as usize, cell.col as usize);
+        if cell.row_span > 1 || cell.col_span > 1 {
+            let more = |span: u32| span.saturating_sub(1) as usize;
+            merged.push(Area { row, column, more_rows: more(cell.row_span), more_columns: more(cell.col_span) });
+        }
+        if let Some(row) = rows.get_mut(row) {
+            if row.len() <= column && column < (grid.cols as usize).max(1) {
                 row.resize(column + 1, String::new());
             }
             if let Some(place) = row.get_mut(column) {
-                *place = unlinked(cell.content.trim());
+                *place = unlinked(unstressed(cell.content.trim()));
             }
         }
     }
-    rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
-    let (header, rows) = if width >= 3 { split_header(rows) } else { (Vec::new(), rows) };
-    Block::table(header, rows, place)
+    Grid { rows, merged }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A Word document of this body, in which the style `H` is a heading.
+    fn docx(body: &str) -> Vec<u8> {
+        const W: &str = "xmlns:w='http://schemas.openxmlformats.org/wordprocessingml/2006/main'";
+        let style = "<w:style w:type='paragraph' w:styleId='H'><w:name w:val='heading 1'/><w:pPr><w:outlineLvl w:val='0'/></w:pPr></w:style>";
+        let types = "<Types xmlns='http://schemas.openxmlformats.org/package/2006/content-types'><Default Extension='xml' ContentType='application/xml'/></Types>";
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, content) in [
+            ("[Content_Types].xml", types.to_owned()),
+            ("word/styles.xml", format!("<w:styles {W}>{style}</w:styles>")),
+            ("word/document.xml", format!("<w:document {W}><w:body>{body}</w:body></w:document>")),
+        ] {
+            archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            std::io::Write::write_all(&mut archive, content.as_bytes()).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
+    }
+
+    fn read_docx(body: &str) -> Document {
+        read(
+            &docx(body),
+            "docx",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            &Limits::default(),
+        )
+        .unwrap()
+    }
+
     #[test]
-    fn links_in_cells_read_as_their_text() {
+    fn a_name_over_several_rows_of_a_word_table_stands_in_each() {
+        let cell = |merge: &str, text: &str| {
+            format!("<w:tc><w:tcPr>{merge}</w:tcPr><w:p><w:r><w:rPr><w:b/></w:rPr><w:t>{text}</w:t></w:r></w:p></w:tc>")
+        };
+        let rows = [
+            cell("", "Artikel") + &cell("", "Länge mm") + &cell("", "Preis"),
+            cell("<w:vMerge w:val='restart'/>", "WDU 2.5") + &cell("", "40") + &cell("", "1,20"),
+            cell("<w:vMerge/>", "") + &cell("", "60") + &cell("", "1,50"),
+            cell("", "Summe") + &cell("<w:gridSpan w:val='2'/>", "2,70"),
+        ];
+        let rows = rows.map(|row| format!("<w:tr>{row}</w:tr>")).concat();
+        let document = read_docx(&format!("<w:tbl>{rows}</w:tbl>"));
+        let BlockKind::Table { header, rows } = &document.blocks[0].kind else { panic!("{document:?}") };
+        assert_eq!(header, &["Artikel", "Länge mm", "Preis"]);
+        assert_eq!(rows[..2], [["WDU 2.5", "40", "1,20"], ["WDU 2.5", "60", "1,50"]]);
+        assert_eq!(rows[2][..2], ["Summe", "2,70"]);
+    }
+
+    #[test]
+    fn short_word_documents_keep_their_headings_and_tables() {
+        let heading = "<w:p><w:pPr><w:pStyle w:val='H'/></w:pPr><w:r><w:t>Kopf</w:t></w:r></w:p>";
+        let table = "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>Ort</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>Ulm</w:t></w:r></w:p></w:tc></w:tr></w:tbl>";
+        let kinds: Vec<BlockKind> =
+            read_docx(&format!("{heading}{table}")).blocks.into_iter().map(|block| block.kind).collect();
+        let rows = vec![vec!["Ort".to_owned(), "Ulm".to_owned()]];
+        assert_eq!(kinds, [BlockKind::Heading(1), BlockKind::Table { header: Vec::new(), rows }]);
+    }
+
+    #[test]
+    fn no_box_of_a_group_is_lost() {
+        let text = |text: &str| {
+            format!(
+                "<wps:wsp><wps:txbx><w:txbxContent><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:txbxContent></wps:txbx></wps:wsp>"
+            )
+        };
+        let group = text("Anschrift Ulm") + &text("Telefon 4711");
+        let body = format!(
+            "<w:p><w:r><w:drawing><wp:anchor><a:graphic><a:graphicData><wpg:wgp>{group}</wpg:wgp></a:graphicData></a:graphic></wp:anchor></w:drawing></w:r></w:p><w:p><w:r><w:t>nach</w:t></w:r></w:p>"
+        );
+        let texts: Vec<String> = read_docx(&body).blocks.into_iter().map(|block| block.text).collect();
+        assert_eq!(texts, ["Anschrift Ulm", "Telefon 4711", "nach"]);
+    }
+
+    #[test]
+    fn notes_leave_no_marks() {
+        for (text, expect) in [
+            ("Klemme[^12] und Schiene[cmt:0].", "Klemme und Schiene."),
+            ("Feld[3], [^a], [cmt:] und [^", "Feld[3], [^a], [cmt:] und [^"),
+        ] {
+            assert_eq!(unmarked(text), expect);
+        }
+    }
+
+    #[test]
+    fn links_and_stress_in_cells_read_as_their_text() {
         for (cell, expect) in [
             ("61,8 Mrd. [[3]](#cite_note-3)", "61,8 Mrd. [3]"),
             ("[PLZ](https://a.de/PLZ_(D) \"PLZ (Deutschland)\"): 1", "PLZ: 1"),
@@ -318,6 +504,9 @@ mod tests {
             ("offen [a](b", "offen [a](b"),
         ] {
             assert_eq!(unlinked(cell), expect);
+        }
+        for (cell, expect) in [("**Summe**", "Summe"), ("**a** und **b**", "**a** und **b**"), ("****", "****")] {
+            assert_eq!(unstressed(cell), expect);
         }
     }
 }

@@ -9,7 +9,7 @@ use calamine::{Data, Dimensions, Reader, SheetType, Sheets, open_workbook_auto_f
 
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document};
-use crate::table::{is_header, is_value, one_line, width};
+use crate::table::{Area, fill_merged, filled, is_header, one_line, two_line_header, width};
 
 /// Reads a workbook. Numbers are written with up to 15 significant digits, dates as ISO 8601; text stays as displayed.
 pub(crate) fn read(bytes: &[u8], format: &str) -> Result<Document, Error> {
@@ -30,7 +30,7 @@ pub(crate) fn read(bytes: &[u8], format: &str) -> Result<Document, Error> {
             Ok(range) => {
                 let (top, left) = range.start().unwrap_or_default();
                 let mut rows: Vec<Vec<String>> = range.rows().map(cells).collect();
-                fill_merged(&mut rows, (top, left), &merged(&mut workbook, name));
+                fill_merged(&mut rows, &merged(&mut workbook, name, (top, left)));
                 let rows = rows.into_iter().zip(top + 1..).map(|(row, number)| (number, row));
                 let blocks = regions(rows.filter(|(_, row)| !row.is_empty()), name);
                 push(&mut document, name, blocks);
@@ -72,57 +72,23 @@ fn push(document: &mut Document, name: &str, blocks: Vec<Block>) {
     }
 }
 
-/// The merged cells of a sheet, where the format tells.
-fn merged<RS: Read + Seek>(workbook: &mut Sheets<RS>, sheet: &str) -> Vec<Dimensions> {
-    match workbook {
+/// The merged cells of a sheet whose first filled cell stands at `origin`, where the format tells.
+fn merged<RS: Read + Seek>(workbook: &mut Sheets<RS>, sheet: &str, origin: (u32, u32)) -> Vec<Area> {
+    let areas = match workbook {
         Sheets::Xlsx(workbook) => workbook.merge_cells_by_sheet_name(sheet).unwrap_or_default(),
         Sheets::Xls(workbook) => workbook.merge_cells_by_sheet_name(sheet).unwrap_or_default(),
         Sheets::Xlsb(_) | Sheets::Ods(_) => Vec::new(),
-    }
+    };
+    areas.iter().filter_map(|area| area_from(area, origin)).collect()
 }
 
-/// Cells filled from merged ones, over a sheet; beyond that the file is made to be large.
-const MAX_FILLED: usize = 1_000_000;
-
-/// Writes what a merged cell shows where a reader sees it: a name over several rows stands in each of them, and one over
-/// several columns in each, where names of those columns stand below it. Titles stay as they are.
-fn fill_merged(rows: &mut [Vec<String>], origin: (u32, u32), merged: &[Dimensions]) {
-    let mut left = MAX_FILLED;
-    for area in merged {
-        let (Some(top), Some(column)) = (area.start.0.checked_sub(origin.0), area.start.1.checked_sub(origin.1)) else {
-            continue;
-        };
-        let (top, column) = (top as usize, column as usize);
-        let high = (area.end.0.saturating_sub(area.start.0) as usize).min(rows.len().saturating_sub(top + 1));
-        let wide = area.end.1.saturating_sub(area.start.1) as usize;
-        let Some(value) = rows.get(top).and_then(|row| row.get(column)).filter(|value| !value.is_empty()).cloned()
-        else {
-            continue;
-        };
-        let named = |row: &Vec<String>| {
-            row.iter().skip(column).take(wide + 1).filter(|cell| !cell.is_empty() && !is_value(cell)).count() >= 2
-        };
-        let across = high == 0 && wide > 0 && filled(&rows[top]) >= 2 && rows.get(top + 1).is_some_and(named);
-        let places: Vec<(usize, usize)> = if across {
-            (1..=wide.min(256)).map(|step| (top, column + step)).collect()
-        } else {
-            (1..=high).map(|step| (top + step, column)).collect()
-        };
-        for (row, column) in places {
-            if left == 0 {
-                return;
-            }
-            left -= 1;
-            // A blank row inside the area stays blank: it ends a table.
-            let Some(row) = rows.get_mut(row).filter(|row| !row.is_empty()) else { continue };
-            if row.len() <= column {
-                row.resize(column + 1, String::new());
-            }
-            if row[column].is_empty() {
-                row[column].clone_from(&value);
-            }
-        }
-    }
+fn area_from(area: &Dimensions, origin: (u32, u32)) -> Option<Area> {
+    Some(Area {
+        row: area.start.0.checked_sub(origin.0)? as usize,
+        column: area.start.1.checked_sub(origin.1)? as usize,
+        more_rows: area.end.0.saturating_sub(area.start.0) as usize,
+        more_columns: area.end.1.saturating_sub(area.start.1) as usize,
+    })
 }
 
 fn refuse(message: &str) -> Error {
@@ -181,26 +147,6 @@ fn close(blocks: &mut Vec<Block>, header: &mut Vec<String>, mut rows: Vec<Vec<St
         let first = last + 1 - count(&rows);
         blocks.push(Block::table(header.clone(), rows, Place::rows(Some(sheet), first, last)));
     }
-}
-
-/// A header of two lines: a name over several columns, which stands in each of them, and the columns' own below it.
-fn two_line_header(rows: &[Vec<String>], columns: usize) -> Option<Vec<String>> {
-    let [above, below, _, ..] = rows else { return None };
-    let spans = above.windows(2).any(|pair| !pair[0].is_empty() && pair[0] == pair[1]);
-    if !spans || above.iter().any(|cell| is_value(cell)) {
-        return None;
-    }
-    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
-    let both = (0..columns).map(|column| {
-        let (above, below) = (cell(above, column), cell(below, column));
-        if above == below || below.is_empty() { above } else { format!("{above} {below}").trim().to_owned() }
-    });
-    let both: Vec<String> = both.collect();
-    is_header(&both, columns).then_some(both)
-}
-
-fn filled(row: &[String]) -> usize {
-    row.iter().filter(|cell| !cell.is_empty()).count()
 }
 
 /// A row's cells without the empty ones at its end; empty for a blank row.
@@ -284,17 +230,13 @@ mod tests {
             line(";6,1;47;1,50"),
         ];
         let merged = [area((4, 1), (5, 1)), area((4, 2), (4, 3)), area((4, 4), (5, 4)), area((6, 1), (7, 1))];
-        fill_merged(&mut rows, (4, 1), &merged);
+        let merged: Vec<Area> = merged.iter().filter_map(|area| area_from(area, (4, 1))).collect();
+        fill_merged(&mut rows, &merged);
         let blocks = regions((5..).zip(rows), "Preise");
         let BlockKind::Table { header, rows } = &blocks[0].kind else { panic!("{blocks:?}") };
         assert_eq!(header, &["Artikel", "Abmessungen Breite", "Abmessungen Tiefe", "Preis"]);
         assert_eq!(rows, &[line("WDU;5,1;47;1,20"), line("WDU;6,1;47;1,50")]);
         assert_eq!(blocks[0].place, Place::rows(Some("Preise"), 7, 8));
-
-        // A title over the whole table is said once, however far it reaches.
-        let mut rows = vec![line("Preisliste 2026"), line("Artikel;Preis"), line("WDU;1,20")];
-        fill_merged(&mut rows, (0, 0), &[area((0, 0), (0, 1)), area((0, 0), (1_000_000, 1_000_000))]);
-        assert_eq!(rows[0], ["Preisliste 2026"]);
     }
 
     #[test]

@@ -1,14 +1,85 @@
 //! What all tables have in common: where the header is, and how a row reads as text.
 
+/// Cells shown as one: where the first stands, from 0, and how many rows and columns it has beside its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Area {
+    pub row: usize,
+    pub column: usize,
+    pub more_rows: usize,
+    pub more_columns: usize,
+}
+
+/// Cells filled from merged ones, over a table; beyond that the file is made to be large.
+const MAX_FILLED: usize = 1_000_000;
+
+/// A longer text, in bytes, is a passage and no name: it is said once, however far its cell reaches.
+const MAX_NAME_BYTES: usize = 200;
+
+/// Writes what a merged cell shows where a reader sees it: a name over several rows stands in each of them, and one over
+/// several columns in each, where names of those columns stand below it. Titles stay as they are.
+pub(crate) fn fill_merged(rows: &mut [Vec<String>], merged: &[Area]) {
+    let mut left = MAX_FILLED;
+    for &Area { row: top, column, more_rows, more_columns: wide } in merged {
+        let high = more_rows.min(rows.len().saturating_sub(top + 1));
+        let is_name = |value: &&String| !value.is_empty() && value.len() <= MAX_NAME_BYTES;
+        let Some(value) = rows.get(top).and_then(|row| row.get(column)).filter(is_name).cloned() else {
+            continue;
+        };
+        let named = |row: &Vec<String>| {
+            row.iter().skip(column).take(wide + 1).filter(|cell| !cell.is_empty() && !is_value(cell)).count() >= 2
+        };
+        let across = high == 0 && wide > 0 && filled(&rows[top]) >= 2 && rows.get(top + 1).is_some_and(named);
+        let places: Vec<(usize, usize)> = if across {
+            (1..=wide.min(256)).map(|step| (top, column + step)).collect()
+        } else {
+            (1..=high).map(|step| (top + step, column)).collect()
+        };
+        for (row, column) in places {
+            if left == 0 {
+                return;
+            }
+            left -= 1;
+            // A blank row inside the area stays blank: it ends a table.
+            let Some(row) = rows.get_mut(row).filter(|row| !row.is_empty()) else { continue };
+            if row.len() <= column {
+                row.resize(column + 1, String::new());
+            }
+            if row[column].is_empty() {
+                row[column].clone_from(&value);
+            }
+        }
+    }
+}
+
 /// Splits rows into header and body. A first row is a header when its cells are short, distinct, mostly filled and none is
-/// a number or a date, and something follows it.
+/// a number or a date, and something follows it; so are two rows, where names in the first stand over several columns.
 pub(crate) fn split_header(mut rows: Vec<Vec<String>>) -> (Vec<String>, Vec<Vec<String>>) {
-    if rows.len() >= 2 && is_header(&rows[0], width(&rows)) {
+    let columns = width(&rows);
+    if rows.len() >= 2 && is_header(&rows[0], columns) {
         let header = rows.remove(0);
         (header, rows)
+    } else if let Some(both) = two_line_header(&rows, columns) {
+        rows.drain(..2);
+        (both, rows)
     } else {
         (Vec::new(), rows)
     }
+}
+
+/// A header of two lines: a name over several columns, which stands in each of them, and the columns' own below it.
+pub(crate) fn two_line_header(rows: &[Vec<String>], columns: usize) -> Option<Vec<String>> {
+    let [above, below, _, ..] = rows else { return None };
+    let spans = above.windows(2).any(|pair| !pair[0].is_empty() && pair[0] == pair[1]);
+    if !spans || above.iter().any(|cell| is_value(cell)) {
+        return None;
+    }
+    let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
+    let both = (0..columns).map(|column| {
+        let (above, below) = (cell(above, column), cell(below, column));
+        if above == below || below.is_empty() { above } else { format!("{above} {below}").trim().to_owned() }
+    });
+    let both: Vec<String> = both.collect();
+    is_header(&both, columns).then_some(both)
 }
 
 /// Whether a row can be the header of a table of this width.
@@ -42,6 +113,11 @@ pub(crate) fn is_value(cell: &str) -> bool {
         && core.chars().all(|c| {
             c.is_ascii_digit() || matches!(c, '.' | ',' | '-' | '+' | ':' | '/' | ' ' | '\'' | 'E' | 'e' | 'T' | 'Z')
         })
+}
+
+/// Returns the number of cells with text.
+pub(crate) fn filled(row: &[String]) -> usize {
+    row.iter().filter(|cell| !cell.is_empty()).count()
 }
 
 /// Returns the number of columns of the widest row.
@@ -96,6 +172,21 @@ mod tests {
         ] {
             assert_eq!(is_header(&row(line), 3), expect, "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_said_once_stays_said_once() {
+        let area = |row, column, more_rows, more_columns| Area { row, column, more_rows, more_columns };
+        // A title over the whole table, however far it reaches.
+        let mut rows = vec![row("Preisliste 2026"), row("Artikel;Preis"), row("WDU;1,20")];
+        fill_merged(&mut rows, &[area(0, 0, 0, 1), area(0, 0, 1_000_000, 1_000_000)]);
+        assert_eq!(rows[0], ["Preisliste 2026"]);
+
+        // A passage beside several rows.
+        let passage = "Die Prüfung ist vor jeder Inbetriebnahme zu wiederholen. ".repeat(5);
+        let mut rows = vec![vec!["a".to_owned(), passage], row("b;"), row("c;")];
+        fill_merged(&mut rows, &[area(0, 1, 2, 0)]);
+        assert_eq!(rows[1..], [row("b;"), row("c;")]);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) fn root_with_namespace(text: &str) -> Option<(String, String)> {
 }
 
 /// What a walk tells about.
-trait Visit {
+pub(crate) trait Visit {
     fn open(&mut self, start: &BytesStart<'_>, at: usize);
     fn text(&mut self, text: &str);
     fn close(&mut self, at: usize);
@@ -85,7 +85,7 @@ fn reader(text: &str) -> Reader<&[u8]> {
 }
 
 /// Walks the events; returns what stopped it before the end. An element left open at the end of the text counts as damage.
-fn walk(text: &str, visit: &mut impl Visit) -> Option<String> {
+pub(crate) fn walk(text: &str, visit: &mut impl Visit) -> Option<String> {
     let mut reader = reader(text);
     let mut depth = 0_u64;
     loop {
@@ -123,7 +123,7 @@ fn walk(text: &str, visit: &mut impl Visit) -> Option<String> {
     }
 }
 
-fn local<'a>(start: &'a BytesStart<'_>) -> &'a str {
+pub(crate) fn local<'a>(start: &'a BytesStart<'_>) -> &'a str {
     let name: &str = start.name().into_inner();
     name.rsplit(':').next().unwrap_or(name)
 }

@@ -235,6 +235,35 @@ fn columns_are_read_one_after_the_other_and_hyphens_joined() {
 }
 
 #[test]
+fn columns_ten_points_apart_are_columns() {
+    // As LaTeX sets them: words drawn apart to make both margins even, and the right column two points lower.
+    let line = "Die Klemme wird auf die Schiene gesetzt und rastet ein.";
+    let right = "Der Deckel wird nach der Montage von Hand geschlossen.";
+    let width = |text: &str| {
+        let page = read(&pdf(&[at(0.0, 700.0, text)], 0)).unwrap().unwrap();
+        assert_eq!(page.blocks.len(), 1);
+        let glyphs = PdfDocument::from_bytes(pdf(&[at(0.0, 700.0, text)], 0)).unwrap().extract_chars(0).unwrap();
+        glyphs.iter().map(|one| one.origin_x + one.advance_width).fold(0.0, f32::max)
+    };
+    let x = 50.0 + width(line) + 9.96;
+    let mut page = String::new();
+    for row in 0..8 {
+        let y = 700.0 - row as f32 * 12.0;
+        page += &(at(50.0, y, line) + &at(x, y - 2.0, right));
+    }
+    let markdown = to_markdown(&document(&[page]));
+    assert!(markdown.contains(&[line; 8].join(" ")), "{markdown}");
+    assert!(markdown.contains(&[right; 8].join(" ")), "{markdown}");
+}
+
+#[test]
+fn what_is_written_over_other_text_is_read_apart_from_it() {
+    let form = at(50.0, 700.0, "Name: ______________________") + &at(85.0, 700.0, "Weidemann");
+    let text = document(&[form]).blocks.remove(0).text;
+    assert!(text.contains("Weidemann") && text.contains("Name: _") && text.contains("_____"), "{text}");
+}
+
+#[test]
 fn lists_are_lists() {
     let page = at(50.0, 700.0, "\\225 Klemme") + &at(50.0, 688.0, "\\225 Schiene") + &at(50.0, 664.0, "1. Rasten");
     let got: Vec<_> = document(&[page]).blocks.into_iter().map(|block| (block.kind, block.text)).collect();
