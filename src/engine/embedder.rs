@@ -220,7 +220,8 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| a * b).sum()
     }
 
-    /// The first values of vectors made by the engine the file was made for; its own int8 products are what the tolerance is for.
+    /// The first values of vectors made by the engine the file was made for. Both round products to 8 bits, each in its own way: four times
+    /// what a value moves by on average is allowed, an eighth of what a typical value is.
     #[test]
     fn vectors_agree_with_the_engine_the_file_comes_from() {
         let frozen: [(Kind, &str, [f32; 8]); 4] = [
@@ -250,7 +251,7 @@ mod tests {
             assert_eq!(vector.len(), MODEL.dimension());
             assert!((cosine(&vector, &vector) - 1.0).abs() < 1e-5);
             for (value, expect) in vector.iter().zip(expect) {
-                assert!((value - expect).abs() < 0.003, "{text}: {value} instead of {expect}");
+                assert!((value - expect).abs() < 0.006, "{text}: {value} instead of {expect}");
             }
         }
     }

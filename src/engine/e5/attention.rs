@@ -266,7 +266,7 @@ mod tests {
                 let hidden = size * heads;
                 let qkv: Vec<f32> = (0..tokens * 3 * hidden).map(|at| (at as f32 * 0.731).sin() * 1.5).collect();
                 let expected = by_formula(&qkv, tokens, hidden, size);
-                let mut check = |attend: &mut dyn FnMut(&mut [f32])| {
+                let check = |attend: &mut dyn FnMut(&mut [f32])| {
                     let mut context = vec![f32::NAN; tokens * hidden];
                     attend(&mut context);
                     let off = context.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
