@@ -123,18 +123,17 @@ impl Attention {
                         }
                     }
                 }
-                for question in 0..Q {
-                    let scores = &mut self.scores[question * padded + chunk..][..lanes * SCORES];
-                    for part in 0..SCORES {
-                        sums[question][part].store(&mut scores[part * lanes..]);
+                for (sums, scores) in sums.into_iter().zip(self.scores.chunks_exact_mut(padded)) {
+                    for (part, sum) in sums.into_iter().enumerate() {
+                        sum.store(&mut scores[chunk + part * lanes..]);
                     }
                 }
             }
         }
         let scale = 1.0 / (self.size as f32).sqrt();
         let mut inverses = [0.0; Q];
-        for question in 0..Q {
-            inverses[question] = 1.0 / exp_row(&mut self.scores[question * padded..][..tokens], scale);
+        for (inverse, scores) in inverses.iter_mut().zip(self.scores.chunks_exact_mut(padded)) {
+            *inverse = 1.0 / exp_row(&mut scores[..tokens], scale);
         }
         let parts = self.size.div_ceil(VALUES);
         for part in 0..parts {
