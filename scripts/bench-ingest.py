@@ -281,8 +281,8 @@ def encoders(ours, onnx, batch, work, rounds):
     print(f"\nencoders alone: {len(passages)} passages of the set, median of {rounds} turns; onnxruntime with {batch} texts at a time, its fastest")
     for name in sides:
         print(f"  {name:18}{len(passages) / speed[name]:>8.1f} texts/s{1000 * cpu[name] / len(passages):>8.1f} ms of processor time a text{memory[name]:>8.0f} MB at most")
-    amx = "amx_int8" in open("/proc/cpuinfo").read() and not os.environ.get("PEER_WITHOUT_AMX")
-    print(f"  onnxruntime {'has AMX here, which' if amx else 'works without AMX;'} 0711 does not use{'' if amx else ' it either'}")
+    if "amx_int8" in open("/proc/cpuinfo").read():
+        print("  both use AMX here" if not os.environ.get("PEER_WITHOUT_AMX") else "  0711 uses AMX here, and onnxruntime was kept from it: no fair ratio")
     one, other = sides
     print(f"  0711 is {speed[other] / speed[one]:.2f}× as fast, by processor time {cpu[other] / cpu[one]:.2f}×, with {memory[one] / memory[other]:.0%} of the memory;")
     print(f"  the vectors' cosines: median {median(cosines):.4f}, least {cosines[0]:.4f}")

@@ -13,7 +13,7 @@
 # and goes on to 50,000. --search needs SEARCHER, the example `search_many` of the room `lake`:
 #   cargo build --profile dist --locked -p zero711 -p ingest -p lake --bin 0711 --example read_many --example search_many
 #
-# PEER_WITHOUT_AMX=1 keeps AMX from onnxruntime: how it stands on processors without.
+# PEER_WITHOUT_AMX=1 keeps AMX from onnxruntime alone: how it stands on processors without. 0711 goes on using it where it is.
 #
 # ZERO711_BINARY: another program than the debug build of this checkout. The debug build leaves our own rooms, DataFusion and Lance
 # unoptimised, only the encoder is not: figures that count come from --profile dist on a machine that does nothing else.
