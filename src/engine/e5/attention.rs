@@ -160,6 +160,7 @@ unsafe fn weigh<'a, R: Register, const Q: usize>(
 ) -> [[f32; VALUES]; Q] {
     let lanes = size_of::<R>() / size_of::<f32>();
     // As many as there are of the narrow ones; what a wide one has no use for is left out by the compiler.
+    // SAFETY: as promised to this function.
     let mut sums = [[unsafe { R::all(0.0) }; VALUES / 8]; Q];
     let used = VALUES / lanes;
     for (token, values) in values.enumerate().take(weights[0].len()) {
