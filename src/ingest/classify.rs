@@ -11,6 +11,7 @@ use std::{
 use base::{Timestamp, file};
 use lake::{ChunkRow, DocumentRow, DocumentStatus};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use crate::{Error, decide::EXTRACTOR_KEY};
 
@@ -70,6 +71,11 @@ const CONFIDENCE_KEY: &str = "domain_confidence";
 const BY_KEY: &str = "domain_by";
 
 impl Class {
+    /// Whether rules that say so need nothing beside them.
+    fn is_sure(self) -> bool {
+        self.confidence >= RULES_ENOUGH
+    }
+
     /// Writes it into a document's metadata.
     pub fn put(self, metadata: &mut BTreeMap<String, String>) {
         let by = match self.by {
@@ -193,7 +199,7 @@ fn class_codes(sample: &str) -> usize {
     words.filter(is_code).take(3).count()
 }
 
-/// What a domain's documents are about: embedded once per run, as passages.
+/// What a domain's documents are about: embedded at most once per run, as passages.
 const EXAMPLES: [(Domain, &[&str]); 4] = [
     (
         Domain::Etim,
@@ -299,31 +305,35 @@ pub(crate) fn decide(person: Option<Domain>, rules: Option<Class>, meaning: Opti
     if let Some(domain) = person {
         return Class { domain, confidence: 1.0, by: By::Person };
     }
-    let sure = rules.filter(|class| class.confidence >= RULES_ENOUGH);
+    let sure = rules.filter(|class| class.is_sure());
     let meant = meaning.filter(|class| class.confidence >= MEANING_ENOUGH);
     let none = Class { domain: Domain::None, confidence: MEANING_ENOUGH, by: By::Meaning };
     sure.or(meant).or(rules).unwrap_or(none)
 }
 
 /// Gives documents their domain.
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Classifier {
-    centroids: Option<Centroids>,
+    embedding: engine::Embedding,
+    /// Made for the first document whose words do not tell: while others are embedded, not before.
+    centroids: OnceCell<Centroids>,
     corrections: Corrections,
 }
 
 impl Classifier {
     /// # Errors
-    /// [`Error::Embed`], [`Error::ReadReport`].
-    pub async fn open(embedding: &engine::Embedding, state_dir: &Path) -> Result<Self, Error> {
+    /// [`Error::ReadReport`].
+    pub fn open(embedding: &engine::Embedding, state_dir: &Path) -> Result<Self, Error> {
         let corrections = Corrections::read(state_dir)?;
-        Ok(Self { centroids: Some(Centroids::make(embedding, &corrections).await?), corrections })
+        Ok(Self { embedding: embedding.clone(), centroids: OnceCell::new(), corrections })
     }
 
     /// Writes its domain into a document's row, if it can be found.
-    pub fn classify(&self, row: &mut DocumentRow, chunks: &[ChunkRow]) {
+    ///
+    /// # Errors
+    /// [`Error::Embed`].
+    pub async fn classify(&self, row: &mut DocumentRow, chunks: &[ChunkRow]) -> Result<(), Error> {
         if row.status != DocumentStatus::Searchable {
-            return;
+            return Ok(());
         }
         let mut text = String::new();
         for chunk in chunks {
@@ -332,10 +342,20 @@ impl Classifier {
                 break;
             }
         }
-        let vector = mean(chunks.iter().map(|chunk| &chunk.vector));
-        let meaning = vector.and_then(|vector| self.centroids.as_ref()?.nearest(&vector));
+        let person = self.corrections.of(&row.id);
         let rules = by_rules(&row.format, &row.name, &text);
-        decide(self.corrections.of(&row.id), rules, meaning).put(&mut row.metadata);
+        let meaning = match person.is_none() && !rules.is_some_and(Class::is_sure) {
+            true => self.meaning(chunks).await?,
+            false => None,
+        };
+        decide(person, rules, meaning).put(&mut row.metadata);
+        Ok(())
+    }
+
+    async fn meaning(&self, chunks: &[ChunkRow]) -> Result<Option<Class>, Error> {
+        let Some(vector) = mean(chunks.iter().map(|chunk| &chunk.vector)) else { return Ok(None) };
+        let centroids = self.centroids.get_or_try_init(|| Centroids::make(&self.embedding, &self.corrections)).await?;
+        Ok(centroids.nearest(&vector))
     }
 }
 

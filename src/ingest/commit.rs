@@ -111,7 +111,7 @@ impl Committer<'_> {
         for (index, file, origin) in files {
             let rows = items[index].rows(&file, now_ms);
             let mut row = rows.document;
-            self.classifier.classify(&mut row, &rows.chunks);
+            self.classifier.classify(&mut row, &rows.chunks).await?;
             if !self.admission.admit(file.todo.known.as_deref(), &row) {
                 self.ledger.over_limit(&file.todo);
                 self.meter.file_done(file.stamp.size_bytes);

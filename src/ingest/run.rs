@@ -121,10 +121,7 @@ pub async fn run(
     let ledger = Ledger::new(decision.unchanged, removed.iter().cloned().collect());
     let admission = Admission::new(decision.searchable, job.max_documents);
     let has_todo = !decision.todo.is_empty();
-    let classifier = match has_todo {
-        true => Classifier::open(&job.embedding, &job.state_dir).await?,
-        false => Classifier::default(),
-    };
+    let classifier = Classifier::open(&job.embedding, &job.state_dir)?;
     let committer = Committer {
         lake: &job.lake,
         pool: &job.pool,

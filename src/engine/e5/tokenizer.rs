@@ -3,6 +3,11 @@
 //! The `tokenizers` crate has the same model, but keeps its quarter of a million pieces in a trie of hash maps that takes more
 //! memory than the network itself. Here the pieces stay in one blob, sorted once, and a prefix is a shrinking range of them.
 
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
 use unicode_normalization::UnicodeNormalization;
 
 use super::file::PieceTables;
@@ -13,6 +18,10 @@ const SPACE_MARK: char = '▁';
 /// How far below the worst piece an unknown character scores, as in SentencePiece.
 const UNKNOWN_PENALTY: f64 = 10.0;
 
+/// Words whose pieces are remembered, and the bytes of the longest: some 3 MB. Most of a text are words that were there before.
+const KNOWN_WORDS: usize = 1 << 15;
+const KNOWN_WORD_BYTES: usize = 32;
+
 pub(crate) struct Tokenizer {
     tables: PieceTables,
     /// The ids of the pieces a text can hold, in the order of their bytes.
@@ -22,6 +31,9 @@ pub(crate) struct Tokenizer {
     /// `first[b]..first[b + 1]` is the range of `sorted` whose pieces start with byte `b`.
     first: [usize; 257],
     unknown_score: f64,
+    /// Whether no piece goes on behind a space, and a line break is one: then words are split one by one.
+    has_words: bool,
+    known_words: RwLock<HashMap<Box<str>, Box<[u32]>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,7 +65,12 @@ impl Tokenizer {
         };
         let heads = sorted.iter().map(head).collect();
         let worst = tables.scores.iter().copied().fold(0.0, f32::min);
-        Self { sorted, heads, first, unknown_score: f64::from(worst) - UNKNOWN_PENALTY, tables }
+        let mark = SPACE_MARK.to_string();
+        let has_mark_within = |id: &u32| piece(*id).windows(mark.len()).skip(1).any(|part| part == mark.as_bytes());
+        let breaks_are_spaces = tables.replacements.get(&'\n').is_some_and(|becomes| becomes.as_slice() == [' ']);
+        let has_words = breaks_are_spaces && !sorted.iter().any(has_mark_within);
+        let unknown_score = f64::from(worst) - UNKNOWN_PENALTY;
+        Self { sorted, heads, first, unknown_score, has_words, known_words: RwLock::default(), tables }
     }
 
     /// Returns the ids of `text`, at most `limit` of them, between the start and end marks.
@@ -70,9 +87,51 @@ impl Tokenizer {
         self.pieces(text).len()
     }
 
-    /// Returns the ids of the likeliest split of `text` into pieces (Viterbi over byte positions).
+    /// Returns the ids of the likeliest split of `text` into pieces.
     pub fn pieces(&self, text: &str) -> Vec<u32> {
-        let text = self.normalise(text);
+        // A space at the end is a piece of its own, and what looks like none may become one.
+        let is_plain = |c: char| c.is_ascii_graphic() || c.is_alphanumeric();
+        if !self.has_words || !text.ends_with(is_plain) {
+            return self.split(&self.normalise(text));
+        }
+        let mut ids: Vec<u32> = Vec::with_capacity(text.len() / 3);
+        let mut new = Vec::new();
+        let known = self.known_words.read().unwrap_or_else(PoisonError::into_inner);
+        for word in text.split([' ', '\n']).filter(|word| !word.is_empty()) {
+            match known.get(word) {
+                Some(pieces) => self.append(&mut ids, pieces),
+                None => {
+                    let normal = self.normalise(word);
+                    // A word that is no character at all, or ends in one more space, leaves the one before the next word.
+                    let pieces = self.split(normal.trim_end_matches(SPACE_MARK));
+                    self.append(&mut ids, &pieces);
+                    if word.len() <= KNOWN_WORD_BYTES {
+                        new.push((word, pieces));
+                    }
+                }
+            }
+        }
+        drop(known);
+        // Who finds the lock taken leaves the words to the next text.
+        if !new.is_empty()
+            && let Ok(mut known) = self.known_words.try_write()
+        {
+            if known.len() + new.len() > KNOWN_WORDS {
+                known.clear();
+            }
+            known.extend(new.into_iter().take(KNOWN_WORDS).map(|(word, pieces)| (word.into(), pieces.into())));
+        }
+        ids
+    }
+
+    /// Joins pieces of two words: unknown ones beside each other are one.
+    fn append(&self, ids: &mut Vec<u32>, pieces: &[u32]) {
+        let repeats_unknown = pieces.first() == Some(&self.tables.unknown) && ids.last() == pieces.first();
+        ids.extend_from_slice(&pieces[usize::from(repeats_unknown)..]);
+    }
+
+    /// Splits normalised text (Viterbi over byte positions).
+    fn split(&self, text: &str) -> Vec<u32> {
         let bytes = text.as_bytes();
         let unreached = Step { score: f64::NEG_INFINITY, piece: self.tables.unknown, from: 0 };
         let mut best = vec![unreached; bytes.len() + 1];
@@ -165,5 +224,38 @@ impl Tokenizer {
             normal.push(SPACE_MARK);
         }
         normal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{e5::ModelFile, testing};
+
+    #[test]
+    fn words_one_by_one_are_the_text_at_once() {
+        let tokenizer = Tokenizer::new(ModelFile::open(&testing::embed_model()).unwrap().1);
+        assert!(tokenizer.has_words);
+        let texts = [
+            "Die Reihenklemme WDU 2.5 ist für 24 A und 800 V ausgelegt; die Reihenklemme wird aufgerastet.",
+            "  Zwei  Leerzeichen\nund ein Umbruch\r\n\tund ein Tabulator",
+            "schmales\u{a0}Leerzeichen \u{a0} und\u{200b} keines \u{7} \u{0} ende",
+            "Gro\u{308}ße ﬁnden ½ ² ① ｆｕｌｌ，ｗｉｄｔｈ 端子台は電線を接続する。 ﷺ",
+            "\u{10ffff} \u{10fffe}\u{10fffd} a\u{10ffff} \u{10ffff}b",
+            "ends in a space ",
+            "ends in a hard one\u{a0}",
+            "\u{301}a \u{301}b",
+            " ",
+            "",
+        ];
+        for text in texts {
+            let whole = tokenizer.split(&tokenizer.normalise(text));
+            for time in ["first", "second"] {
+                assert_eq!(tokenizer.pieces(text), whole, "{text:?} for the {time} time");
+            }
+        }
+        let many = (0..2 * KNOWN_WORDS).map(|number| format!("w{number}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(tokenizer.pieces(&many), tokenizer.split(&tokenizer.normalise(&many)));
+        assert!(tokenizer.known_words.read().unwrap().len() <= KNOWN_WORDS);
     }
 }
