@@ -1,6 +1,7 @@
 //! The formats read by the general extractor (`xberg`): Word, PowerPoint, OpenDocument, HTML, Outlook, some hundred more, and
 //! PDFs in which our own reader finds no text. Here its element tree becomes blocks.
 
+mod numbering;
 mod word;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +15,7 @@ use xberg::{
 use crate::error::Error;
 use crate::format::{Block, BlockKind, Document, Limits};
 use crate::table::{Area, fill_merged, one_line, split_header, width};
-use word::{Grid, Group, Word};
+use word::{Grid, Group, Label, Word};
 
 /// Reads bytes of a known format.
 pub(crate) fn read(bytes: &[u8], format: &str, media_type: &str, limits: &Limits) -> Result<Document, Error> {
@@ -99,7 +100,7 @@ fn refuse_text(message: &str) -> Error {
 
 fn document(extracted: ExtractedDocument, format: &str, word: Word) -> Document {
     let paged_as_slides = matches!(format, "pptx" | "ppt" | "odp" | "key");
-    let mut blocks = blocks(&extracted, paged_as_slides, word.tables);
+    let mut blocks = blocks(&extracted, paged_as_slides, word.tables, word.labels);
     add_boxes(&mut blocks, word.groups);
     if format == "docx" {
         blocks.iter_mut().for_each(|block| block.text = unmarked(&block.text));
@@ -144,9 +145,9 @@ fn document(extracted: ExtractedDocument, format: &str, word: Word) -> Document 
 }
 
 /// The element tree as blocks; the plain content where the tree lost too much of it. Tables stand as `tables` has them, where
-/// those are the same.
-fn blocks(extracted: &ExtractedDocument, slides: bool, tables: Vec<Grid>) -> Vec<Block> {
-    let blocks = tree_blocks(extracted, slides, tables.into());
+/// those are the same, and paragraphs with their number among `labels`.
+fn blocks(extracted: &ExtractedDocument, slides: bool, tables: Vec<Grid>, labels: Vec<Label>) -> Vec<Block> {
+    let blocks = tree_blocks(extracted, slides, tables.into(), labels.into());
     let count = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
     let in_tree: usize = blocks
         .iter()
@@ -198,7 +199,12 @@ fn letters(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-fn tree_blocks(extracted: &ExtractedDocument, slides: bool, mut tables: VecDeque<Grid>) -> Vec<Block> {
+fn tree_blocks(
+    extracted: &ExtractedDocument,
+    slides: bool,
+    mut tables: VecDeque<Grid>,
+    mut labels: VecDeque<Label>,
+) -> Vec<Block> {
     let mut blocks = Vec::new();
     let Some(structure) = &extracted.document else {
         return blocks;
@@ -220,6 +226,7 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool, mut tables: VecDeque
             }
         };
         let aside = matches!(node.content_layer, ContentLayer::Header | ContentLayer::Footer);
+        let mut number = None;
         let (kind, text) = match &node.content {
             NodeContent::Title { text } => (BlockKind::Heading(1), text.clone()),
             NodeContent::Heading { text, .. } if aside => (BlockKind::Paragraph, text.clone()),
@@ -234,15 +241,12 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool, mut tables: VecDeque
                     let parent = structure.nodes.get(parent.0 as usize).map(|node| &node.content);
                     matches!(parent, Some(NodeContent::List { ordered: true }))
                 });
-                let text = match list {
-                    Some(list) => {
-                        let count = counts.entry(list.0).or_default();
-                        *count += 1;
-                        format!("{count}. {}", text.trim())
-                    }
-                    None => text.clone(),
-                };
-                (BlockKind::ListItem, text)
+                number = list.map(|list| {
+                    let count = counts.entry(list.0).or_default();
+                    *count += 1;
+                    format!("{count}.")
+                });
+                (BlockKind::ListItem, text.clone())
             }
             NodeContent::Code { text, .. } => (BlockKind::Code, text.clone()),
             NodeContent::Table { grid } => {
@@ -262,11 +266,29 @@ fn tree_blocks(extracted: &ExtractedDocument, slides: bool, mut tables: VecDeque
             }
             _ => continue,
         };
-        if !text.trim().is_empty() {
-            blocks.push(Block::new(kind, text.trim(), place));
+        let text = text.trim();
+        if !aside {
+            number = take_label(&mut labels, text).or(number);
+        }
+        if !text.is_empty() {
+            let text = number.map_or_else(|| text.to_owned(), |number| format!("{number} {text}"));
+            blocks.push(Block::new(kind, text, place));
         }
     }
     blocks
+}
+
+/// How many numbered paragraphs the extractor may have left out between two it read.
+const MAX_LABELS_SKIPPED: usize = 5;
+
+/// Takes the number of the next paragraph of this text, and drops those before it.
+fn take_label(labels: &mut VecDeque<Label>, text: &str) -> Option<String> {
+    if labels.is_empty() {
+        return None;
+    }
+    let wanted = letters(&unmarked(text));
+    let at = labels.iter().take(MAX_LABELS_SKIPPED).position(|label| letters(&label.text) == wanted)?;
+    labels.drain(..=at).next_back().map(|label| label.number)
 }
 
 /// A cell without the Markdown of one that is bold as a whole: `**Summe**` is `Summe`.
@@ -413,26 +435,32 @@ fn cells(grid: &TableGrid) -> Grid {
 mod tests {
     use super::*;
 
-    /// A Word document of this body, in which the style `H` is a heading.
-    fn docx(body: &str) -> Vec<u8> {
-        const W: &str = "xmlns:w='http://schemas.openxmlformats.org/wordprocessingml/2006/main'";
+    const W: &str = "xmlns:w='http://schemas.openxmlformats.org/wordprocessingml/2006/main'";
+
+    /// A Word document of this body, in which the style `H` is a heading, with more parts.
+    fn docx(body: &str, more: &[(&str, String)]) -> Vec<u8> {
         let style = "<w:style w:type='paragraph' w:styleId='H'><w:name w:val='heading 1'/><w:pPr><w:outlineLvl w:val='0'/></w:pPr></w:style>";
         let types = "<Types xmlns='http://schemas.openxmlformats.org/package/2006/content-types'><Default Extension='xml' ContentType='application/xml'/></Types>";
         let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        for (name, content) in [
+        let parts = [
             ("[Content_Types].xml", types.to_owned()),
             ("word/styles.xml", format!("<w:styles {W}>{style}</w:styles>")),
             ("word/document.xml", format!("<w:document {W}><w:body>{body}</w:body></w:document>")),
-        ] {
-            archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        ];
+        for (name, content) in parts.iter().chain(more) {
+            archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
             std::io::Write::write_all(&mut archive, content.as_bytes()).unwrap();
         }
         archive.finish().unwrap().into_inner()
     }
 
     fn read_docx(body: &str) -> Document {
+        read_docx_with(body, &[])
+    }
+
+    fn read_docx_with(body: &str, more: &[(&str, String)]) -> Document {
         read(
-            &docx(body),
+            &docx(body, more),
             "docx",
             "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
             &Limits::default(),
@@ -467,6 +495,32 @@ mod tests {
             read_docx(&format!("{heading}{table}")).blocks.into_iter().map(|block| block.kind).collect();
         let rows = vec![vec!["Ort".to_owned(), "Ulm".to_owned()]];
         assert_eq!(kinds, [BlockKind::Heading(1), BlockKind::Table { header: Vec::new(), rows }]);
+    }
+
+    #[test]
+    fn headings_and_items_have_the_numbers_word_shows() {
+        let level = |at, format, text| {
+            format!(
+                "<w:lvl w:ilvl='{at}'><w:start w:val='4'/><w:numFmt w:val='{format}'/><w:lvlText w:val='{text}'/></w:lvl>"
+            )
+        };
+        let numbering = format!(
+            "<w:numbering {W}><w:abstractNum w:abstractNumId='0'>{}{}</w:abstractNum><w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num></w:numbering>",
+            level(0, "decimal", "%1"),
+            level(1, "lowerLetter", "%1.%2)")
+        );
+        let paragraph = |style: &str, level: usize, text: &str| {
+            format!(
+                "<w:p><w:pPr>{style}<w:numPr><w:ilvl w:val='{level}'/><w:numId w:val='1'/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+            )
+        };
+        let body = paragraph("<w:pStyle w:val='H'/>", 0, "Technische Daten")
+            + "<w:p><w:r><w:t>Text dazu</w:t></w:r></w:p>"
+            + &paragraph("", 1, "Nennstrom");
+        let document = read_docx_with(&body, &[("word/numbering.xml", numbering)]);
+        let texts: Vec<&str> = document.blocks.iter().map(|block| block.text.as_str()).collect();
+        assert_eq!(texts, ["4 Technische Daten", "Text dazu", "4.d) Nennstrom"]);
+        assert_eq!(document.blocks[0].kind, BlockKind::Heading(1));
     }
 
     #[test]

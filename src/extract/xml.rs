@@ -156,7 +156,7 @@ fn attributes(start: &BytesStart<'_>) -> Vec<(String, String)> {
     attributes.with_checks(false).filter_map(Result::ok).take(64).filter_map(wanted).collect()
 }
 
-fn unescape(value: &str) -> String {
+pub(crate) fn unescape(value: &str) -> String {
     quick_xml::escape::unescape(value).map_or_else(|_| value.to_owned(), |text| text.into_owned())
 }
 

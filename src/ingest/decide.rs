@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Raise this when extraction or chunking gives other text for the same bytes: documents that carry another value are read again.
-pub(crate) const EXTRACTOR: &str = "2";
+pub(crate) const EXTRACTOR: &str = "3";
 
 /// The metadata key that holds [`EXTRACTOR`].
 pub(crate) const EXTRACTOR_KEY: &str = "extractor";

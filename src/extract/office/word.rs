@@ -1,5 +1,5 @@
 //! What the general extractor leaves out of a Word document: the cells of tables as plain text with the rows and columns they
-//! span, and of boxes drawn as a group all but the last.
+//! span, of boxes drawn as a group all but the last, and the numbers of headings and lists.
 //!
 //! Read from the document's own XML (ECMA-376 part 1, WordprocessingML); what is missing or damaged there is left to the
 //! extractor.
@@ -9,6 +9,7 @@ use std::io::{Cursor, Read};
 
 use quick_xml::events::BytesStart;
 
+use super::numbering::{LEVELS, Numbered, Numbering};
 use crate::format::Limits;
 use crate::table::{Area, one_line};
 use crate::xml::{Visit, local, walk};
@@ -18,11 +19,19 @@ const MAX_COLUMNS: usize = 63;
 /// Cells of all tables together; beyond that the file is made to be large.
 const MAX_CELLS: usize = 2_000_000;
 
-/// The tables and groups of boxes of a document's body, in its order.
+/// The tables, groups of boxes and numbered paragraphs of a document's body, in its order.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Word {
     pub tables: Vec<Grid>,
     pub groups: Vec<Group>,
+    pub labels: Vec<Label>,
+}
+
+/// A paragraph outside tables and boxes that is shown with a number.
+#[derive(Debug, PartialEq)]
+pub(super) struct Label {
+    pub number: String,
+    pub text: String,
 }
 
 /// A table: cells in their columns, covered ones empty.
@@ -41,21 +50,25 @@ pub(super) struct Group {
     pub last: String,
 }
 
-/// Reads the main part of a document; nothing where there is none.
+/// Reads the parts of a document; nothing where the main one is missing.
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Word {
-    let mut text = String::new();
-    let part = zip::ZipArchive::new(Cursor::new(bytes)).ok().and_then(|mut archive| {
-        let part = archive.by_name("word/document.xml").ok()?;
-        part.take(limits.max_unpacked_bytes).read_to_string(&mut text).ok()
-    });
-    if part.is_none() {
-        return Word::default();
-    }
-    of_xml(&text)
+    let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else { return Word::default() };
+    let mut part = |name: &str| {
+        let mut text = String::new();
+        let part = archive.by_name(&format!("word/{name}.xml")).ok()?;
+        part.take(limits.max_unpacked_bytes).read_to_string(&mut text).ok()?;
+        Some(text)
+    };
+    let Some(text) = part("document") else { return Word::default() };
+    let numbering = match part("numbering") {
+        Some(numbering) => Numbering::read(&numbering, &part("styles").unwrap_or_default()),
+        None => Numbering::default(),
+    };
+    of_xml(&text, numbering)
 }
 
-fn of_xml(text: &str) -> Word {
-    let mut walker = Walker::default();
+fn of_xml(text: &str, numbering: Numbering) -> Word {
+    let mut walker = Walker { numbering, ..Walker::default() };
     // A table that is cut off has no end and is not among those found.
     let _damage = walk(text, &mut walker);
     walker.word
@@ -68,6 +81,7 @@ enum Element {
     Row,
     Cell,
     Paragraph,
+    Properties,
     Text,
     Drawing,
     Box,
@@ -87,6 +101,7 @@ enum Merge {
 #[derive(Default)]
 struct Walker {
     word: Word,
+    numbering: Numbering,
     open: Vec<Element>,
     /// How many of the open elements hold what is not shown: changes that were undone, the same content for older programs.
     hidden: usize,
@@ -104,6 +119,10 @@ struct Walker {
     /// The boxes of the drawing, each its paragraphs.
     group: Vec<Vec<String>>,
     paragraph: String,
+    /// What the open paragraph says of its number, the number, and its text outside tables and boxes.
+    numbered: Numbered,
+    number: Option<String>,
+    line: String,
 }
 
 impl Visit for Walker {
@@ -132,6 +151,7 @@ impl Visit for Walker {
         match self.open.pop() {
             Some(Element::Hidden) => self.hidden -= 1,
             Some(Element::Paragraph) => self.end_paragraph(),
+            Some(Element::Properties) if self.boxes == 0 => self.count(),
             Some(Element::Cell) if self.is_in_table() => self.end_cell(),
             Some(Element::Row) if self.is_in_table() => self.grid.rows.push(std::mem::take(&mut self.row)),
             Some(Element::Table) if self.boxes == 0 => {
@@ -182,7 +202,29 @@ impl Walker {
                 self.merge = if begins { Merge::Begins } else { Merge::GoesOn };
                 Element::Other
             }
-            "p" => Element::Paragraph,
+            "p" => {
+                if self.boxes == 0 {
+                    self.line.clear();
+                    self.number = None;
+                }
+                Element::Paragraph
+            }
+            "pPr" => {
+                self.numbered = Numbered::default();
+                Element::Properties
+            }
+            "pStyle" => {
+                self.numbered.style = value(start);
+                Element::Other
+            }
+            "numId" => {
+                self.numbered.list = value(start);
+                Element::Other
+            }
+            "ilvl" => {
+                self.numbered.level = number(start).filter(|level| *level < LEVELS);
+                Element::Other
+            }
             "t" => Element::Text,
             "drawing" | "pict" | "object" => Element::Drawing,
             "txbxContent" if self.drawings > 0 => Element::Box,
@@ -210,12 +252,30 @@ impl Walker {
             self.paragraph.push_str(text);
         } else if self.tables > 0 {
             self.cell.push_str(text);
+        } else if self.number.is_some() {
+            self.line.push_str(text);
+        }
+    }
+
+    /// Counts the open paragraph. In a cell its number is text.
+    fn count(&mut self) {
+        let number = self.numbering.next(&self.numbered);
+        if self.tables > 0 {
+            number.iter().for_each(|number| self.cell.extend([number, " "]));
+        } else {
+            self.number = number;
         }
     }
 
     fn end_paragraph(&mut self) {
         if self.boxes == 0 {
             self.say(" ");
+            if let Some(number) = self.number.take().filter(|_| self.tables == 0) {
+                let text = one_line(&std::mem::take(&mut self.line));
+                if !text.is_empty() {
+                    self.word.labels.push(Label { number, text });
+                }
+            }
             return;
         }
         let paragraph = one_line(&std::mem::take(&mut self.paragraph));
@@ -263,13 +323,18 @@ fn ends_above(area: &Area, row: usize) -> bool {
     area.row + area.more_rows + 1 == row
 }
 
-/// The attribute `val`, in whatever namespace.
-fn value(start: &BytesStart<'_>) -> Option<String> {
+/// An attribute, in whatever namespace.
+pub(super) fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
     let mut attributes = start.attributes();
     attributes.with_checks(false).filter_map(Result::ok).find_map(|attribute| {
         let key: &str = attribute.key.into_inner();
-        (key.rsplit(':').next() == Some("val")).then(|| attribute.value.to_string())
+        (key.rsplit(':').next() == Some(name)).then(|| crate::xml::unescape(&attribute.value))
     })
+}
+
+/// The attribute `val`.
+pub(super) fn value(start: &BytesStart<'_>) -> Option<String> {
+    attribute(start, "val")
 }
 
 fn number(start: &BytesStart<'_>) -> Option<usize> {
@@ -294,7 +359,8 @@ mod tests {
             format!("<w:trPr><w:gridBefore w:val='1'/></w:trPr>{}", cell("", "x")),
         ];
         let rows = rows.map(|row| format!("<w:tr>{row}</w:tr>")).concat();
-        let word = of_xml(&format!("<w:document><w:body><w:tbl>{rows}</w:tbl></w:body></w:document>"));
+        let word =
+            of_xml(&format!("<w:document><w:body><w:tbl>{rows}</w:tbl></w:body></w:document>"), Numbering::default());
         let area = |row, column, more_rows, more_columns| Area { row, column, more_rows, more_columns };
         let line = |line: &str| line.split(';').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
@@ -311,7 +377,7 @@ mod tests {
         let text = "<w:p><w:r><w:rPr><w:b/></w:rPr><w:t>Art_</w:t></w:r><w:r><w:t>Nr</w:t><w:br/><w:t>[a](b)</w:t></w:r>\
                     <w:del><w:r><w:delText>alt</w:delText><w:t>alt</w:t></w:r></w:del></w:p>\
                     <w:tbl><w:tr><w:tc><w:p><w:r><w:t>innen</w:t></w:r></w:p></w:tc></w:tr></w:tbl>";
-        let word = of_xml(&format!("<w:tbl><w:tr><w:tc>{text}</w:tc></w:tr></w:tbl>"));
+        let word = of_xml(&format!("<w:tbl><w:tr><w:tc>{text}</w:tc></w:tr></w:tbl>"), Numbering::default());
         assert_eq!(word.tables[0].rows, [["Art_Nr [a](b) innen"]]);
         assert_eq!(word.tables.len(), 1);
     }
@@ -322,15 +388,50 @@ mod tests {
         let drawing = |boxes: &str| format!("<w:p><w:r><w:drawing>{boxes}</w:drawing></w:r></w:p>");
         let fallback = format!("<mc:Fallback>{}</mc:Fallback>", drawing(&text("doppelt")));
         let group = drawing(&format!("{}{}", text("Anschrift"), text("Telefon")));
-        let word = of_xml(&format!("<w:body>{}{group}{fallback}</w:body>", drawing(&text("allein"))));
+        let word =
+            of_xml(&format!("<w:body>{}{group}{fallback}</w:body>", drawing(&text("allein"))), Numbering::default());
         assert_eq!(word.groups, [Group { lost: vec!["Anschrift".to_owned()], last: "Telefon".to_owned() }]);
     }
 
     #[test]
     fn what_is_cut_off_or_made_to_be_large_is_no_danger() {
-        assert_eq!(of_xml("<w:tbl><w:tr><w:tc><w:p><w:r><w:t>a"), Word::default());
+        assert_eq!(of_xml("<w:tbl><w:tr><w:tc><w:p><w:r><w:t>a", Numbering::default()), Word::default());
         let row = format!("<w:tr>{}</w:tr>", cell("<w:gridSpan w:val='4000000000'/>", "a").repeat(3));
-        let word = of_xml(&format!("<w:tbl>{row}</w:tbl></w:tbl></w:txbxContent></w:drawing>"));
+        let word = of_xml(&format!("<w:tbl>{row}</w:tbl></w:tbl></w:txbxContent></w:drawing>"), Numbering::default());
         assert_eq!(word.tables[0].rows[0].len(), 3 * MAX_COLUMNS);
+    }
+
+    #[test]
+    fn paragraphs_have_the_numbers_they_are_shown_with() {
+        let level = |at, text| {
+            format!(
+                "<w:lvl w:ilvl='{at}'><w:start w:val='1'/><w:numFmt w:val='decimal'/><w:lvlText w:val='{text}'/></w:lvl>"
+            )
+        };
+        let parts = format!(
+            "<w:numbering><w:abstractNum w:abstractNumId='0'>{}{}</w:abstractNum><w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num></w:numbering>",
+            level(0, "%1"),
+            level(1, "%1.%2")
+        );
+        let paragraph = |level: usize, text: &str| {
+            format!(
+                "<w:p><w:pPr><w:numPr><w:ilvl w:val='{level}'/><w:numId w:val='1'/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"
+            )
+        };
+        let plain = "<w:p><w:r><w:t>Text</w:t></w:r></w:p>";
+        let gone = format!("<w:del>{}</w:del>", paragraph(0, "Gestrichen"));
+        let table = format!("<w:tbl><w:tr><w:tc>{}</w:tc><w:tc>{plain}</w:tc></w:tr></w:tbl>", paragraph(1, ""));
+        let body = [
+            paragraph(0, "Allgemeines"),
+            plain.to_owned(),
+            gone,
+            paragraph(1, "Maße &amp; Gewichte"),
+            table,
+            paragraph(1, "Technische Daten"),
+        ];
+        let word = of_xml(&format!("<w:body>{}</w:body>", body.concat()), Numbering::read(&parts, ""));
+        let labels: Vec<String> = word.labels.iter().map(|label| format!("{}|{}", label.number, label.text)).collect();
+        assert_eq!(labels, ["1|Allgemeines", "1.1|Maße & Gewichte", "1.3|Technische Daten"]);
+        assert_eq!(word.tables[0].rows, [["1.2", "Text"]]);
     }
 }
