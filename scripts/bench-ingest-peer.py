@@ -8,7 +8,7 @@
 
 No hub is asked: the graph is built from the weights of the E5S1 file 0711 itself uses, taken out of their 4-bit blocks, with the fused
 operators onnxruntime's own optimiser makes of BERT (Attention, SkipLayerNormalization, BiasGelu), then `quantize_dynamic` to int8. It takes
-AMX where the processor has it; with PEER_WITHOUT_AMX set, the system call that asks for it is refused, which shows the other processors.
+AMX where the processor has it.
 """
 
 import hashlib
@@ -157,18 +157,6 @@ def export(model, out):
     print(json.dumps({"batch": batch, "seconds": timed}))
 
 
-def without_amx():
-    """Has the kernel refuse `arch_prctl(ARCH_REQ_XCOMP_PERM)` to this process: a program that is not given AMX must not use it."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    # Loads the call's number; not 158 (arch_prctl of x86-64): allowed; its first argument is not 0x1023: allowed; else EPERM.
-    rules = [(0x20, 0, 0, 0), (0x15, 0, 3, 158), (0x20, 0, 0, 16), (0x15, 0, 1, 0x1023), (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
-    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(code)))
-    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, "no filter for system calls can be set"
-
-
 class Model:
     def __init__(self, out, batch=None):
         import onnxruntime
@@ -307,6 +295,4 @@ def embed(out, texts):
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
-    if os.environ.get("PEER_WITHOUT_AMX"):
-        without_amx()
     {"export": export, "ingest": ingest, "texts": texts, "embed": embed}[verb](*rest)

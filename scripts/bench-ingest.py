@@ -4,6 +4,7 @@
 import argparse
 import base64
 import collections
+import ctypes
 import json
 import os
 import secrets
@@ -28,18 +29,29 @@ TICKS = os.sysconf("SC_CLK_TCK")
 LANCE = {"LANCE_FTS_WRITE_QUEUE_SIZE": "65536"}
 
 
+def without_amx():
+    """Has the kernel refuse `arch_prctl(ARCH_REQ_XCOMP_PERM)` to this process and all it starts: a program that is not given AMX must not use it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Loads the call's number; not 158 (arch_prctl of x86-64): allowed; its first argument is not 0x1023: allowed; else EPERM.
+    rules = [(0x20, 0, 0, 0), (0x15, 0, 3, 158), (0x20, 0, 0, 16), (0x15, 0, 1, 0x1023), (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(code)))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, "no filter for system calls can be set"
+
+
 class Watched:
     """A command run to its end: what it printed last, its seconds, and what its processes took.
 
     `peak_mb` is the largest sum of resident memory over the command and its descendants (pages two of them share count twice), `anonymous_mb`
     that of memory no file stands behind. `threads` is processor time of the command itself by the names of its threads, `others` that of its
-    descendants. Looked at ten times a second; `cpu` is exact.
+    descendants. Looked at ten times a second; `cpu` is exact. `cpu_by` is the command's processor time at a moment, looked at fifty times a second.
     """
 
     def __init__(self, command, **environment):
         self.peak_mb = self.anonymous_mb = 0.0
         self.threads, self.others = collections.Counter(), 0.0
         self.per_thread, self.per_child = {}, {}
+        self.moments = []
         self.notes = []
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
@@ -69,7 +81,13 @@ class Watched:
             self.notes.append((time.monotonic() - began, line.rstrip()))
 
     def watch(self, stop):
-        while not stop.wait(0.1):
+        while not stop.wait(0.02):
+            try:
+                self.moments.append((time.time(), processor(f"/proc/{self.pid}/stat")[1]))
+            except OSError:
+                continue
+            if len(self.moments) % 5:
+                continue
             resident = anonymous = 0
             for pid in family(self.pid):
                 try:
@@ -85,6 +103,10 @@ class Watched:
                     continue
             self.peak_mb = max(self.peak_mb, resident / 1024)
             self.anonymous_mb = max(self.anonymous_mb, anonymous / 1024)
+
+
+    def cpu_by(self, moment):
+        return max((cpu for at, cpu in self.moments if at <= moment), default=0.0)
 
 
 def family(root):
@@ -233,8 +255,9 @@ def compare(ours, folder, work, rounds):
         print(f"{stage + ', s':24}{a:>10.2f}{a / sums['0711']:>8.0%}{b:>10.2f}{b / sums['python']:>8.0%}{b / max(a, 1e-9):>15.2f}×")
     embedding_cpu = {"0711": lambda run: run.threads["embed"], "python": lambda run: run.answer["cpu"]["embed"]}
     embedding = lambda run: run.answer["stages"]["embed"]
-    # Of Python, the steps alone, for loading its packages is not what is compared; of ours, everything, as it cannot be told apart.
-    cpu = {"0711": lambda run: run.cpu, "python": lambda run: sum(run.answer["cpu"].values())}
+    # The steps alone: loading packages, program and model is not what is compared.
+    begun = lambda run: run.cpu_by(run.answer["started"] / 1000)
+    cpu = {"0711": lambda run: run.cpu - begun(run), "python": lambda run: sum(run.answer["cpu"].values())}
     rows = [
         ("whole, s", lambda side: of(side, lambda run: run.answer["seconds"]), 1),
         ("without embedding, s", lambda side: of(side, lambda run: run.answer["seconds"] - embedding(run)), 1),
@@ -282,7 +305,7 @@ def encoders(ours, onnx, batch, work, rounds):
     for name in sides:
         print(f"  {name:18}{len(passages) / speed[name]:>8.1f} texts/s{1000 * cpu[name] / len(passages):>8.1f} ms of processor time a text{memory[name]:>8.0f} MB at most")
     if "amx_int8" in open("/proc/cpuinfo").read():
-        print("  both use AMX here" if not os.environ.get("PEER_WITHOUT_AMX") else "  0711 uses AMX here, and onnxruntime was kept from it: no fair ratio")
+        print("  both were kept from AMX" if os.environ.get("WITHOUT_AMX") else "  both use AMX here")
     one, other = sides
     print(f"  0711 is {speed[other] / speed[one]:.2f}× as fast, by processor time {cpu[other] / cpu[one]:.2f}×, with {memory[one] / memory[other]:.0%} of the memory;")
     print(f"  the vectors' cosines: median {median(cosines):.4f}, least {cosines[0]:.4f}")
@@ -335,6 +358,8 @@ def main():
     parser.add_argument("--search", type=int, metavar="N")
     parser.add_argument("--work", help="keep everything in this folder")
     args = parser.parse_args()
+    if os.environ.get("WITHOUT_AMX"):
+        without_amx()
     work = args.work or tempfile.mkdtemp(prefix="bench-ingest-")
     os.makedirs(work, exist_ok=True)
     load = os.getloadavg()[0]
