@@ -27,9 +27,11 @@ pub(super) struct Numbering {
     counters: HashMap<String, [Option<u32>; LEVELS]>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Level {
+    /// 0 where the file says nothing.
     start: u32,
+    /// Empty for decimal.
     format: String,
     /// With `%1` for the number of the first level.
     text: String,
@@ -37,19 +39,41 @@ struct Level {
     style: Option<String>,
     /// Whether the levels above are written in digits here.
     is_legal: bool,
+    /// The level above, counted from 1, after which it starts anew, 0 for never; otherwise after any.
+    restarts_after: Option<usize>,
 }
 
-impl Default for Level {
-    fn default() -> Self {
-        Self { start: 1, format: "decimal".to_owned(), text: String::new(), style: None, is_legal: false }
-    }
-}
-
-/// Counts as its kind does, together with the others of that kind, unless it says where it starts.
+/// Counts together with the others of its kind, unless it says where it starts; levels it has of its own stand for those of the kind.
 #[derive(Clone, Debug, Default)]
 struct List {
     kind: String,
     starts: [Option<u32>; LEVELS],
+    levels: [Option<Level>; LEVELS],
+}
+
+impl Level {
+    /// Takes down what an element says of it.
+    fn tell(&mut self, name: &str, inside: Option<&str>, start: &BytesStart<'_>) {
+        if inside != Some("lvl") {
+            return;
+        }
+        let told = || value(start);
+        match name {
+            "start" => self.start = told().and_then(|start| start.parse().ok()).unwrap_or_default(),
+            "numFmt" => self.format = told().unwrap_or_default(),
+            "lvlText" => self.text = told().unwrap_or_default(),
+            "pStyle" => self.style = told(),
+            "lvlRestart" => self.restarts_after = told().and_then(|level| level.parse().ok()),
+            "isLgl" => self.is_legal = told().is_none_or(|told| !matches!(&*told, "0" | "false")),
+            _ => {}
+        }
+    }
+}
+
+impl List {
+    fn level<'a>(&'a self, kind: &'a [Level; LEVELS], at: usize) -> &'a Level {
+        self.levels[at].as_ref().unwrap_or(&kind[at])
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,26 +103,32 @@ impl Numbering {
     /// Counts a paragraph and returns the number it is shown with.
     pub fn next(&mut self, paragraph: &Numbered) -> Option<String> {
         let (list, level) = self.place(paragraph)?;
-        let List { kind, starts } = self.lists.get(&list)?.clone();
-        let levels = self.kinds.get(&kind)?;
-        let counters = self.counters.entry(kind).or_default();
+        let list = self.lists.get_mut(&list)?;
+        let kind = self.kinds.get(&list.kind)?;
+        let counters = self.counters.entry(list.kind.clone()).or_default();
         // A list that says where it starts does so once.
-        let start = self.lists.get_mut(&list).and_then(|list| list.starts[level].take());
+        let start = list.starts[level].take();
+        let list = &*list;
         counters[level] = Some(match (start, counters[level]) {
             (Some(start), _) => start,
             (None, Some(before)) => before.saturating_add(1),
-            (None, None) => levels[level].start,
+            (None, None) => list.level(kind, level).start,
         });
-        counters[level + 1..].fill(None);
-        for (above, counter) in counters[..level].iter_mut().enumerate() {
-            counter.get_or_insert(starts[above].unwrap_or(levels[above].start));
+        for (below, counter) in counters.iter_mut().enumerate().skip(level + 1) {
+            if list.level(kind, below).restarts_after.is_none_or(|above| level < above) {
+                *counter = None;
+            }
         }
-        if matches!(levels[level].format.as_str(), "bullet" | "none") {
+        for (above, counter) in counters[..level].iter_mut().enumerate() {
+            counter.get_or_insert(list.starts[above].unwrap_or(list.level(kind, above).start));
+        }
+        let own = list.level(kind, level);
+        if matches!(own.format.as_str(), "bullet" | "none") && !own.text.contains('%') {
             return None;
         }
-        let mut label = levels[level].text.clone();
+        let mut label = own.text.clone();
         for (at, counter) in counters[..=level].iter().enumerate() {
-            let format = if levels[level].is_legal { "decimal" } else { &levels[at].format };
+            let format = if own.is_legal { "decimal" } else { &list.level(kind, at).format };
             label = label.replace(&format!("%{}", at + 1), &written(counter.unwrap_or_default(), format));
         }
         let label = label.trim();
@@ -121,8 +151,9 @@ impl Numbering {
         }
         // List 0 is none: how a paragraph leaves what its style would have it in.
         let list = list.filter(|list| list != "0")?;
-        let levels = self.kinds.get(&self.lists.get(&list)?.kind)?;
-        let by_style = || levels.iter().position(|level| of_list.is_some() && level.style == of_list);
+        let of = self.lists.get(&list)?;
+        let kind = self.kinds.get(&of.kind)?;
+        let by_style = || (0..LEVELS).find(|level| of_list.is_some() && of.level(kind, *level).style == of_list);
         Some((list, level.or_else(by_style).unwrap_or(0)))
     }
 }
@@ -232,20 +263,18 @@ impl Reading {
         let inside = open.last().map(String::as_str);
         if let Some(of) = kind.as_ref().and_then(|kind| numbering.kinds.get_mut(kind)).and_then(|of| of.get_mut(*level))
         {
-            match (name, inside) {
-                ("start", Some("lvl")) => of.start = told().and_then(|start| start.parse().ok()).unwrap_or(1),
-                ("numFmt", Some("lvl")) => of.format = told().unwrap_or_default(),
-                ("lvlText", Some("lvl")) => of.text = told().unwrap_or_default(),
-                ("pStyle", Some("lvl")) => of.style = told(),
-                ("isLgl", Some("lvl")) => of.is_legal = told().is_none_or(|told| !matches!(&*told, "0" | "false")),
-                _ => {}
-            }
+            of.tell(name, inside, start);
         } else if let Some(of) = list.as_ref().and_then(|list| numbering.lists.get_mut(list)) {
             match (name, inside) {
                 ("abstractNumId", Some("num")) => of.kind = told().unwrap_or_default(),
                 ("startOverride", Some("lvlOverride")) => {
                     if let Some(start) = of.starts.get_mut(*level) {
                         *start = told().and_then(|start| start.parse().ok());
+                    }
+                }
+                (_, Some("lvl")) => {
+                    if let Some(of) = of.levels.get_mut(*level) {
+                        of.get_or_insert_default().tell(name, inside, start);
                     }
                 }
                 _ => {}
@@ -332,6 +361,25 @@ mod tests {
         assert_eq!(next("3", 0).as_deref(), Some("IV."));
         assert_eq!(next("3", 0).as_deref(), Some("V."));
         assert_eq!(next("3", 1).as_deref(), Some("5.1"));
+    }
+
+    #[test]
+    fn levels_restart_where_they_say_and_lists_may_have_their_own() {
+        let parts = format!(
+            "<w:numbering><w:abstractNum w:abstractNumId='0'><w:lvl w:ilvl='0'><w:numFmt w:val='decimalZero'/><w:lvlText w:val='%1'/></w:lvl>{}{}{}</w:abstractNum>\
+             <w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num>\
+             <w:num w:numId='2'><w:abstractNumId w:val='0'/><w:lvlOverride w:ilvl='0'>{}</w:lvlOverride></w:num></w:numbering>",
+            level(1, "lowerLetter", "%1.%2", ""),
+            level(2, "upperRoman", "%1.%2.%3", "<w:lvlRestart w:val='1'/>"),
+            level(3, "none", "%1:", ""),
+            level(0, "upperLetter", "%1", ""),
+        );
+        let mut numbering = Numbering::read(&parts, "");
+        let mut next = |list, level| numbering.next(&listed(list, level)).unwrap_or_default();
+        let shown =
+            [("1", 0), ("1", 1), ("1", 2), ("1", 1), ("1", 2), ("1", 3), ("2", 0), ("2", 0), ("1", 0), ("1", 2)]
+                .map(|(list, level)| next(list, level));
+        assert_eq!(shown, ["00", "00.a", "00.a.I", "00.b", "00.b.II", "00:", "A", "B", "03", "03.a.I"]);
     }
 
     #[test]
