@@ -15,18 +15,25 @@ pub(super) const LEVELS: usize = 9;
 const MOST: usize = 20_000;
 /// How many styles a style may stand on, one on another.
 const MAX_BASES: usize = 20;
-/// The longest number of one level as letters or Roman digits; what is larger is written in digits.
+/// The largest number written in letters or Roman digits; what is larger is written in decimal ones.
 const MAX_LETTERED: u32 = 3_000;
+/// The most characters of what a level is shown with; every paragraph of it repeats them.
+const MAX_LEVEL_TEXT: usize = 64;
 
 /// How lists and numbered styles count.
 #[derive(Debug, Default)]
 pub(super) struct Numbering {
+    /// `abstractNum`, by `abstractNumId`.
     kinds: HashMap<String, [Level; LEVELS]>,
+    /// `num`, by `numId`.
     lists: HashMap<String, List>,
+    /// `style`, by `styleId`.
     styles: HashMap<String, Style>,
+    /// By kind and level, the number of the last paragraph; none since a level above it went on.
     counters: HashMap<String, [Option<u32>; LEVELS]>,
 }
 
+/// A level of a kind (`lvl`).
 #[derive(Clone, Debug, Default)]
 struct Level {
     /// 0 where the file says nothing.
@@ -61,7 +68,7 @@ impl Level {
         match name {
             "start" => self.start = told().and_then(|start| start.parse().ok()).unwrap_or_default(),
             "numFmt" => self.format = told().unwrap_or_default(),
-            "lvlText" => self.text = told().unwrap_or_default(),
+            "lvlText" => self.text = told().unwrap_or_default().chars().take(MAX_LEVEL_TEXT).collect(),
             "pStyle" => self.style = told(),
             "lvlRestart" => self.restarts_after = told().and_then(|level| level.parse().ok()),
             "isLgl" => self.is_legal = told().is_none_or(|told| !matches!(&*told, "0" | "false")),
@@ -76,6 +83,7 @@ impl List {
     }
 }
 
+/// What a style says of the paragraphs that have it, and the style it stands on.
 #[derive(Clone, Debug, Default)]
 struct Style {
     list: Option<String>,
@@ -380,6 +388,15 @@ mod tests {
             [("1", 0), ("1", 1), ("1", 2), ("1", 1), ("1", 2), ("1", 3), ("2", 0), ("2", 0), ("1", 0), ("1", 2)]
                 .map(|(list, level)| next(list, level));
         assert_eq!(shown, ["00", "00.a", "00.a.I", "00.b", "00.b.II", "00:", "A", "B", "03", "03.a.I"]);
+    }
+
+    #[test]
+    fn what_a_level_is_shown_with_is_bounded() {
+        let parts = format!(
+            "<w:numbering><w:abstractNum w:abstractNumId='0'>{}</w:abstractNum><w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num></w:numbering>",
+            level(0, "decimal", &"a".repeat(1 << 20), "")
+        );
+        assert_eq!(Numbering::read(&parts, "").next(&listed("1", 0)).unwrap().len(), MAX_LEVEL_TEXT);
     }
 
     #[test]
