@@ -320,11 +320,8 @@ pub(crate) struct Classifier {
 }
 
 impl Classifier {
-    /// # Errors
-    /// [`Error::ReadReport`].
-    pub fn open(embedding: &engine::Embedding, state_dir: &Path) -> Result<Self, Error> {
-        let corrections = Corrections::read(state_dir)?;
-        Ok(Self { embedding: embedding.clone(), centroids: OnceCell::new(), corrections })
+    pub fn new(embedding: engine::Embedding, corrections: Corrections) -> Self {
+        Self { embedding, centroids: OnceCell::new(), corrections }
     }
 
     /// Writes its domain into a document's row, if it can be found.

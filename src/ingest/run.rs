@@ -86,7 +86,8 @@ pub async fn run(
     let walk = walked(&job, &meter, &cancel).await?;
     let mut known =
         job.lake.documents().await.map_err(|source| Error::Lake { act: "listing its documents", source })?;
-    Corrections::read(&job.state_dir)?.ask_again(&mut known);
+    let corrections = Corrections::read(&job.state_dir)?;
+    corrections.ask_again(&mut known);
     let mut report =
         Report { format: FORMAT, started: Some(started), seen: walk.files.len() as u64, ..Report::default() };
     let passed_over = walk.passed_over.clone();
@@ -121,7 +122,7 @@ pub async fn run(
     let ledger = Ledger::new(decision.unchanged, removed.iter().cloned().collect());
     let admission = Admission::new(decision.searchable, job.max_documents);
     let has_todo = !decision.todo.is_empty();
-    let classifier = Classifier::open(&job.embedding, &job.state_dir)?;
+    let classifier = Classifier::new(job.embedding.clone(), corrections);
     let committer = Committer {
         lake: &job.lake,
         pool: &job.pool,
