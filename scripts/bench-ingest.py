@@ -104,7 +104,6 @@ class Watched:
             self.peak_mb = max(self.peak_mb, resident / 1024)
             self.anonymous_mb = max(self.anonymous_mb, anonymous / 1024)
 
-
     def cpu_by(self, moment):
         return max((cpu for at, cpu in self.moments if at <= moment), default=0.0)
 
